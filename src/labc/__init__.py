@@ -1,0 +1,113 @@
+"""Lab-Commander: the computers of a lab, a workshop or a robot as one program.
+
+::
+
+    import labc
+
+    @labc.register
+    def echo(arg):
+        return arg
+
+    labc.serve()
+
+and in any other program, on this computer or another one of the network::
+
+    import labc
+
+    print(labc.call("echo", "Hello World!"))
+
+These verbs block; :mod:`labc.aio` has the same ones as coroutines.
+"""
+
+from labc.blocking import (
+    BlockingMessages,
+    BlockingVerbs,
+    at,
+    call,
+    call_all,
+    close,
+    functions,
+    init,
+    messages,
+    nodes,
+    ping,
+    publish,
+    register,
+    serve,
+    subscribe,
+)
+from labc.errors import (
+    ArgumentsError,
+    BlockingCallError,
+    CallTimeoutError,
+    CarryError,
+    ClosedError,
+    FabricError,
+    ForkedError,
+    HandshakeError,
+    LabcError,
+    NameInvalidError,
+    NotFoundError,
+    OutsideError,
+    OverloadedError,
+    PeerLostError,
+    ProtocolError,
+    RemoteError,
+    SettingsError,
+)
+from labc.functions import CallContext, Outcome, Registration, current_call
+from labc.node import FunctionInfo, Node, NodeInfo
+from labc.settings import Settings
+from labc.topics import Message, Messages, Sender, Subscription, current_message
+from labc.version import __version__
+from labc.wire import Record
+
+__all__ = [
+    "ArgumentsError",
+    "BlockingCallError",
+    "BlockingMessages",
+    "BlockingVerbs",
+    "CallContext",
+    "CallTimeoutError",
+    "CarryError",
+    "ClosedError",
+    "FabricError",
+    "ForkedError",
+    "FunctionInfo",
+    "HandshakeError",
+    "LabcError",
+    "Message",
+    "Messages",
+    "NameInvalidError",
+    "Node",
+    "NodeInfo",
+    "NotFoundError",
+    "Outcome",
+    "OutsideError",
+    "OverloadedError",
+    "PeerLostError",
+    "ProtocolError",
+    "Record",
+    "Registration",
+    "RemoteError",
+    "Sender",
+    "Settings",
+    "SettingsError",
+    "Subscription",
+    "__version__",
+    "at",
+    "call",
+    "call_all",
+    "close",
+    "current_call",
+    "current_message",
+    "functions",
+    "init",
+    "messages",
+    "nodes",
+    "ping",
+    "publish",
+    "register",
+    "serve",
+    "subscribe",
+]

@@ -1,0 +1,154 @@
+"""The verbs as coroutines::
+
+    from labc import aio as labc
+
+    await labc.call("echo", "Hello World!")
+
+They work on any event loop: through the node whose function is running, else through the node that this program has
+started (``async with labc.Node()``), else through one that is started with the first verb, on a thread of its own, and
+leaves the network when the program ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, Self, TypeVar
+
+from labc.blocking import portal, welcome
+from labc.directory import check_pattern
+from labc.functions import being_spawned, current_call
+from labc.node import AsyncVerbs, Node, Operation, Registering, Runtime, process
+from labc.topics import Message, Messages, current_message
+
+T = TypeVar("T")
+
+
+class _DefaultVerbs(AsyncVerbs, Registering):
+    """The module-level verbs."""
+
+    def __init__(self) -> None:
+        self._functions = process.functions
+        self._subscriptions = process.subscriptions
+
+    async def _do(self, operation: Operation[T]) -> T:
+        return await (await _node())._do(operation)
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> AnyLoopMessages:
+        """Iterate over the messages of a topic or pattern; see :class:`labc.Messages`.
+
+        Raises:
+            NameInvalidError: the pattern can't be used; says where the mistake is.
+        """
+        return AnyLoopMessages(self, check_pattern(pattern), queue_size)
+
+    def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
+        """Choose the settings of this program's own node, before anything else is done.
+
+        Args:
+            name: the node's readable name.
+            network: nodes with the same network name find each other.
+            settings: any other field of :class:`labc.Settings`.
+
+        Raises:
+            SettingsError: a bad setting, or labc is running already.
+        """
+        portal.configure({"name": name, "network": network, **settings})
+
+    async def close(self) -> None:
+        """Leave the network now and not at the program's end. Harmless without a running node."""
+        await asyncio.to_thread(portal.close)
+
+    async def serve(self) -> None:
+        """Offer what is registered until the program is ended: by Ctrl-C, SIGTERM, or cancelling this."""
+        if being_spawned() or process.serving_is_handled:
+            return
+        node = await _node()
+        await node.declared()
+        print(welcome(node), file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
+
+
+async def _node() -> Node:
+    """The node to work through, started off this loop if there is none."""
+    running = process.node()
+    return await asyncio.to_thread(portal.node) if running is None else running
+
+
+class AnyLoopMessages:
+    """:class:`labc.Messages` for a reader on another loop than the node's."""
+
+    def __init__(self, verbs: AsyncVerbs, pattern: str, queue_size: int | None) -> None:
+        self._verbs = verbs
+        self._pattern = pattern
+        self._queue_size = queue_size
+        self._messages: Messages | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Messages that came faster than they were read."""
+        return self._messages.dropped if self._messages else 0
+
+    async def aclose(self) -> None:
+        """End the subscription. Closing twice is harmless."""
+        if (messages := self._messages) is not None:
+            await self._verbs._do(lambda _: messages.aclose())
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        messages = await self._start()
+        return await self._verbs._do(lambda _: messages.__anext__())
+
+    async def _start(self) -> Messages:
+        if self._messages is None:
+
+            async def attach(rooms: Runtime) -> Messages:
+                return await rooms.messages(self._pattern, self._queue_size).__aenter__()
+
+            self._messages = await self._verbs._do(attach)
+        return self._messages
+
+
+_verbs = _DefaultVerbs()
+
+at = _verbs.at
+call = _verbs.call
+call_all = _verbs.call_all
+close = _verbs.close
+functions = _verbs.functions
+init = _verbs.init
+messages = _verbs.messages
+nodes = _verbs.nodes
+ping = _verbs.ping
+publish = _verbs.publish
+register = _verbs.register
+serve = _verbs.serve
+subscribe = _verbs.subscribe
+
+__all__ = [
+    "Node",
+    "at",
+    "call",
+    "call_all",
+    "close",
+    "current_call",
+    "current_message",
+    "functions",
+    "init",
+    "messages",
+    "nodes",
+    "ping",
+    "publish",
+    "register",
+    "serve",
+    "subscribe",
+]

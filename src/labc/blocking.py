@@ -1,0 +1,280 @@
+"""The blocking face: every verb for code that is not asynchronous, from any thread.
+
+The process's default node runs on an event loop in a thread of its own; a blocking verb hands its work over and
+waits. It refuses only where it would wait for itself: on the node's own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from labc.directory import NodeRecord, check_name, check_pattern, check_topic
+from labc.errors import BlockingCallError, LabcError, SettingsError
+from labc.functions import Options, Outcome, being_spawned
+from labc.node import FunctionInfo, Node, NodeInfo, Operation, Registering, Runtime, process, run_operation
+from labc.topics import Message, Messages
+
+logger = logging.getLogger("labc")
+
+T = TypeVar("T")
+
+_LEAVE_WITHIN = 0.9
+
+
+class Portal:
+    """The way from other threads to the node's loop; starts the default node when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own: Node | None = None
+        self._arguments: dict[str, Any] = {}
+        self._exit_registered = False
+
+    def configure(self, arguments: dict[str, Any]) -> None:
+        """Settings for the default node. Raises SettingsError."""
+        if self._own is not None and self._own in process.nodes:
+            raise SettingsError("labc is running already: call init() before anything else")
+        Node(**arguments)  # so that a mistake shows here
+        self._arguments = arguments
+
+    def node(self) -> Node:
+        """The node for verbs that name none, started now if there is none."""
+        if (node := process.node()) is not None:
+            return node
+        process.check_not_forked()
+        with self._lock:
+            return process.node() or self._start()
+
+    def submit(self, verb: str, operation: Operation[T]) -> Future[T]:
+        """Begin the operation on the node's loop."""
+        node = self.node()
+        loop = node.loop
+        with suppress(RuntimeError):  # no loop in this thread
+            if asyncio.get_running_loop() is loop:
+                raise BlockingCallError(verb)
+        return asyncio.run_coroutine_threadsafe(run_operation(operation, node.rooms()), loop)
+
+    def run(self, verb: str, operation: Operation[T]) -> T:
+        """The result of the operation. Interrupting it (Ctrl-C) cancels it."""
+        future = self.submit(verb, operation)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Leave the network, in less than a second."""
+        with self._lock:
+            node, self._own = self._own, None
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        if node is not None and node in process.nodes:
+            with suppress(Exception):
+                asyncio.run_coroutine_threadsafe(node.close(), loop).result(_LEAVE_WITHIN)
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+
+    def forget(self) -> None:
+        """After fork, in the child."""
+        self._lock = threading.Lock()
+        self._loop = self._own = None
+
+    def _start(self) -> Node:
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=_turn, args=(loop,), name="labc node", daemon=True).start()
+
+        async def start() -> Node:
+            return await Node(**self._arguments).start()
+
+        try:
+            node = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
+        self._loop, self._own = loop, node
+        if not self._exit_registered:
+            self._exit_registered = True
+            atexit.register(self.close)
+        return node
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+class BlockingVerbs(Registering):
+    """The module-level verbs of ``labc``."""
+
+    def __init__(self, portal: Portal, options: Options) -> None:
+        self._portal = portal
+        self._options = options
+        self._functions = process.functions
+        self._subscriptions = process.subscriptions
+
+    def at(
+        self,
+        *,
+        timeout: float | None = None,
+        find_timeout: float | None = None,
+        host: str | None = None,
+        node: str | None = None,
+        retry: int = 0,
+    ) -> BlockingVerbs:
+        options = Options(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
+        return BlockingVerbs(self._portal, options)
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        check_name(name)
+        return self._portal.run("call", lambda rooms: rooms.call(name, args, kwargs, self._options))
+
+    def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:
+        check_name(name)
+        return self._portal.run("call_all", lambda rooms: rooms.call_all(name, args, kwargs, self._options))
+
+    def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
+        check_topic(topic)
+        rooms = self._portal.node().rooms()
+        if holders := rooms.publish_now(topic, args, kwargs):
+            self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
+        return BlockingMessages(self._portal, check_pattern(pattern), queue_size)
+
+    def nodes(self) -> list[NodeInfo]:
+        return self._portal.run("nodes", lambda rooms: rooms.nodes(self._options))
+
+    def functions(self) -> list[FunctionInfo]:
+        return self._portal.run("functions", lambda rooms: rooms.functions(self._options))
+
+    def ping(self) -> dict[NodeRecord, float | LabcError]:
+        return self._portal.run("ping", lambda rooms: rooms.ping(self._options))
+
+    def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
+        self._portal.configure({"name": name, "network": network, **settings})
+
+    def close(self) -> None:
+        self._portal.close()
+
+    def serve(self) -> None:
+        if being_spawned() or process.serving_is_handled:
+            return
+        node = self._portal.node()
+        self._portal.run("serve", lambda rooms: rooms.declared())
+        print(welcome(node), file=sys.stderr, flush=True)
+        with _terminated_by_signal(), suppress(KeyboardInterrupt):
+            _wait_for_ever()
+        self._portal.close()
+
+    def _registered(self) -> None:
+        """With a running node, return when the network knows it (off the loop, where one can wait)."""
+        node = process.node()
+        if node is None or not process.functions.attached:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._portal.run("register", lambda rooms: rooms.declared())
+
+
+class BlockingMessages:
+    """The messages of a topic or pattern, as they come: ``for message in labc.messages("a/*")``."""
+
+    def __init__(self, portal: Portal, pattern: str, queue_size: int | None) -> None:
+        self._portal = portal
+
+        async def attach(rooms: Runtime) -> Messages:
+            return await rooms.messages(pattern, queue_size).__aenter__()
+
+        self._messages = portal.run("messages", attach)
+
+    @property
+    def dropped(self) -> int:
+        return self._messages.dropped
+
+    def close(self) -> None:
+        """End the subscription. Closing twice is harmless."""
+        self._portal.run("messages", lambda _: self._messages.aclose())
+
+    def __enter__(self) -> BlockingMessages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Message]:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            return self._portal.run("messages", lambda _: self._messages.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+def welcome(node: Node) -> str:
+    """The line with which a serving program starts."""
+    network = node.settings.network
+    return (
+        f"labc: {node.name} on {node.host} is in the network {network!r}, which is open: "
+        "anybody on this network can call what it offers. Ctrl-C ends it."
+    )
+
+
+def _wait_for_ever() -> None:
+    while True:
+        threading.Event().wait(3600)  # in pieces: Windows delivers Ctrl-C between two
+
+
+@contextmanager
+def _terminated_by_signal() -> Iterator[None]:
+    """SIGTERM leaves the network like Ctrl-C, and ends the program with 143."""
+
+    def terminate(*_: object) -> None:
+        raise SystemExit(143)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+portal = Portal()
+_verbs = BlockingVerbs(portal, Options())
+
+at = _verbs.at
+call = _verbs.call
+call_all = _verbs.call_all
+close = _verbs.close
+functions = _verbs.functions
+init = _verbs.init
+messages = _verbs.messages
+nodes = _verbs.nodes
+ping = _verbs.ping
+publish = _verbs.publish
+register = _verbs.register
+serve = _verbs.serve
+subscribe = _verbs.subscribe
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=portal.forget)

@@ -1,0 +1,19 @@
+"""PURE. Who is in the network, who offers what, and which provider to choose."""
+
+from labc.directory.choosing import Candidate, order_candidates
+from labc.directory.directory import Directory
+from labc.directory.names import check_name, check_pattern, check_topic, matches, near_names
+from labc.directory.records import NodeRecord, Offer
+
+__all__ = [
+    "Candidate",
+    "Directory",
+    "NodeRecord",
+    "Offer",
+    "check_name",
+    "check_pattern",
+    "check_topic",
+    "matches",
+    "near_names",
+    "order_candidates",
+]

@@ -1,0 +1,183 @@
+"""PURE. What this node knows of the others: who is here, and who offers the names that it uses.
+
+It is told what the fabric sees (tokens that appear and vanish) and what the lanes see (nodes heard, connections
+refused), with the time, and answers who could be asked. A vanished token is no proof of death: a change of root
+takes all tokens away for a moment. So what vanished stays, as a last choice, for ``grace`` seconds, unless a lane
+tells more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from labc.directory.choosing import Candidate
+from labc.directory.records import NodeRecord, Offer
+
+
+@dataclass(slots=True)
+class _Node:
+    record: NodeRecord
+    vanished: float | None = None
+    """When its token vanished; None while it is there."""
+    doubted: bool = False
+    """A lane found it unreachable or silent, and it was not heard since."""
+
+
+@dataclass(slots=True)
+class _Name:
+    """A name that is watched: its offers, each with the time at which its token vanished."""
+
+    offers: dict[str, float | None] = field(default_factory=dict)
+    settled: bool = False
+    last_lost: NodeRecord | None = None
+
+
+class Directory:
+    """See the module. ``now`` is any clock that only goes forward, in seconds."""
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._nodes: dict[str, _Node] = {}
+        self._names: dict[str, _Name] = {}
+        self._connected = True
+
+    # What the fabric sees.
+
+    def node_appeared(self, record: NodeRecord) -> bool:
+        """True if it was not known before."""
+        known = self._nodes.get(record.id)
+        self._nodes[record.id] = _Node(record)
+        return known is None
+
+    def node_vanished(self, node_id: str, now: float) -> NodeRecord | None:
+        """The node, if this was the last that was needed to call it lost."""
+        node = self._nodes.get(node_id)
+        if node is None or node.vanished is not None:
+            return None
+        node.vanished = now
+        return self._remove(node_id) if node.doubted and self._connected else None
+
+    def offer_appeared(self, offer: Offer) -> None:
+        if name := self._names.get(offer.name):
+            name.offers[offer.node_id] = None
+
+    def offer_vanished(self, offer: Offer, now: float) -> None:
+        name = self._names.get(offer.name)
+        if name and name.offers.get(offer.node_id, now) is None:
+            name.offers[offer.node_id] = now
+
+    def fabric_lost(self) -> None:
+        """This node's own link to its root is gone: what vanishes now tells nothing of the others."""
+        self._connected = False
+
+    def fabric_back(self, now: float) -> None:
+        """The link is back, and tokens with it: what stays vanished from here on counts."""
+        self._connected = True
+        for node in self._nodes.values():
+            node.vanished = None if node.vanished is None else now
+        for name in self._names.values():
+            name.offers = {key: None if gone is None else now for key, gone in name.offers.items()}
+
+    # What the lanes see.
+
+    def node_heard(self, node_id: str) -> None:
+        """It answered on a lane."""
+        if node := self._nodes.get(node_id):
+            node.doubted = False
+
+    def node_doubted(self, node_id: str) -> NodeRecord | None:
+        """It can't be reached or is silent. The node, if its token has vanished as well: then it is lost."""
+        node = self._nodes.get(node_id)
+        if node is None:
+            return None
+        node.doubted = True
+        return self._remove(node_id) if node.vanished is not None and self._connected else None
+
+    def offer_denied(self, name: str, node_id: str) -> None:
+        """It says that it does not offer this (any more)."""
+        if known := self._names.get(name):
+            self._drop_offer(known, node_id)
+
+    # Names in use.
+
+    def watch(self, name: str) -> None:
+        self._names.setdefault(name, _Name())
+
+    def settled(self, name: str) -> None:
+        """Every offer of the name that was there when it was first watched has been told."""
+        if known := self._names.get(name):
+            known.settled = True
+
+    def forget(self, name: str) -> None:
+        self._names.pop(name, None)
+
+    def is_settled(self, name: str) -> bool:
+        known = self._names.get(name)
+        return known is not None and known.settled
+
+    def last_lost(self, name: str) -> NodeRecord | None:
+        """The provider whose loss left the name without any; None if it has one, or never had."""
+        known = self._names.get(name)
+        return known.last_lost if known and not self.candidates(name) else None
+
+    # Answers.
+
+    def node(self, node_id: str) -> NodeRecord | None:
+        node = self._nodes.get(node_id)
+        return node.record if node else None
+
+    def nodes(self) -> list[NodeRecord]:
+        """All nodes, in the order in which they were met."""
+        return [node.record for node in self._nodes.values()]
+
+    def is_present(self, node_id: str) -> bool:
+        """Whether the fabric vouches for it now."""
+        node = self._nodes.get(node_id)
+        return self._connected and node is not None and node.vanished is None
+
+    def candidates(self, name: str, busy: Callable[[str], int] = lambda _: 0) -> list[Candidate]:
+        """Who could be asked for ``name``, in no order. ``busy`` tells how many calls a node has not answered."""
+        known = self._names.get(name)
+        if known is None:
+            return []
+        found = []
+        for node_id, vanished in known.offers.items():
+            if node := self._nodes.get(node_id):
+                doubtful = node.doubted or node.vanished is not None or vanished is not None
+                found.append(Candidate(node.record, doubtful, busy(node_id)))
+        return found
+
+    # Time.
+
+    def next_expiry(self) -> float | None:
+        """When :meth:`expire` has something to do."""
+        if not self._connected:
+            return None
+        gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
+        gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
+        return min(gone) + self._grace if gone else None
+
+    def expire(self, now: float) -> list[NodeRecord]:
+        """Drop what stayed vanished for the whole grace; the nodes that are lost by that."""
+        if not self._connected:
+            return []
+        limit = now - self._grace
+        for name in self._names.values():
+            for node_id in [key for key, gone in name.offers.items() if gone is not None and gone <= limit]:
+                self._drop_offer(name, node_id)
+        late = [key for key, node in self._nodes.items() if node.vanished is not None and node.vanished <= limit]
+        return [self._remove(node_id) for node_id in late]
+
+    def _remove(self, node_id: str) -> NodeRecord:
+        for name in self._names.values():
+            if node_id in name.offers:
+                name.last_lost = self._nodes[node_id].record
+                if name.offers[node_id] is not None:
+                    del name.offers[node_id]
+        return self._nodes.pop(node_id).record
+
+    def _drop_offer(self, name: _Name, node_id: str) -> None:
+        if name.offers.pop(node_id, 0.0) is None or node_id in self._nodes:
+            node = self._nodes.get(node_id)
+            name.last_lost = node.record if node else name.last_lost

@@ -1,0 +1,52 @@
+"""PURE. How a node gets its place on the fabric: as a client of its host's root, or as the root itself.
+
+The root is whoever holds the root port. A node without a link tries to become a client; where nobody answers, it
+tries to take the port. A port that is held by a process that does not answer (stopped, or not labc at all) is
+passed over for the next of the range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Step = Literal["connect", "listen"]
+
+REFUSED_WITHIN = 0.5
+"""A connection attempt that failed faster than this many seconds was refused: nobody holds the ports.
+Slower, and somebody accepted it and said nothing."""
+
+
+@dataclass(slots=True)
+class Election:
+    """One search for a place. Ask :meth:`step`, do it, tell the outcome, until one succeeds."""
+
+    ports: tuple[int, ...]
+    listen_first: bool = False
+    """For a node whose root has just died: the port is free now, and the link comes back by itself."""
+
+    _silent: bool = field(default=False, init=False)
+    _next: Step = field(default="connect", init=False)
+    _index: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.listen_first:
+            self._next = "listen"
+
+    def step(self) -> tuple[Step, int]:
+        """What to do next, and for "listen" on which port."""
+        return self._next, self.ports[self._index]
+
+    def connect_failed(self, seconds: float) -> None:
+        """No root was reached, and this is how long the attempt took."""
+        self._silent = seconds >= REFUSED_WITHIN
+        self._next = "listen"
+
+    def listen_failed(self) -> None:
+        """Somebody holds the port: look if it is a root; if that was tried in vain, pass the port over."""
+        if self._silent:
+            self._index = (self._index + 1) % len(self.ports)
+            self._silent = self._index != 0  # once round: start again by connecting
+            self._next = "listen" if self._silent else "connect"
+        else:
+            self._next = "connect"

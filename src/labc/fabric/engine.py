@@ -1,0 +1,96 @@
+"""Zenoh sessions as labc needs them: a client of the host's root, and the root's router.
+
+The values and their reasons were measured; Zenoh's own defaults stand where nothing is said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import zenoh
+
+from labc.fabric.ports import root_ports, scouting_address
+from labc.settings import Settings
+
+_OPEN_TIMEOUT_MS = 1000
+"""How long a port that accepts a connection may take to answer as a root (Zenoh: 10 s)."""
+
+_RETRY = {"period_init_ms": 20, "period_max_ms": 200, "period_increase_factor": 2}
+
+# Zenoh's log would go to stderr in its own format; errors that matter reach us as exceptions.
+zenoh.try_init_log_from_env()  # type: ignore[no-untyped-call]
+logging.getLogger("zenoh.handlers").setLevel(logging.CRITICAL)
+
+
+def open_client(settings: Settings) -> zenoh.Session:
+    """A session with the root of this host. Later it finds a new root on the same ports by itself.
+
+    Blocks up to a second for each port that accepts connections and stays silent.
+
+    Raises:
+        zenoh.ZError: there is no root now.
+    """
+    ports = root_ports(settings.network, settings.root_port)
+    return _open(
+        settings,
+        {
+            "mode": "client",
+            "connect/endpoints": [f"tcp/127.0.0.1:{port}" for port in ports],
+            "connect/timeout_ms": 0,  # one try now; the retry below is for the time after a loss
+            "connect/retry": _RETRY,
+            "scouting/multicast/enabled": False,
+        },
+    )
+
+
+def open_router(settings: Settings, port: int) -> zenoh.Session:
+    """A router on this port of all interfaces, which finds the roots of other hosts by multicast.
+
+    Raises:
+        zenoh.ZError: the port is taken.
+    """
+    others = [p for p in root_ports(settings.network, settings.root_port) if p != port]
+    return _open(
+        settings,
+        {
+            "mode": "router",
+            "listen/endpoints": [f"tcp/0.0.0.0:{port}"],
+            "connect/endpoints": [f"tcp/127.0.0.1:{p}" for p in others],
+            "connect/timeout_ms": 0,
+            "connect/exit_on_failure": False,
+            "scouting/delay": 0,
+            "scouting/multicast/enabled": True,
+            "scouting/multicast/address": scouting_address(settings.network),
+            "scouting/multicast/autoconnect": {"router": ["router"]},
+            "scouting/gossip/autoconnect": {"router": ["router"]},
+        },
+    )
+
+
+def callback(function: Callable[[Any], None], done: Callable[[], None] | None = None) -> Any:
+    """A handler that runs on the engine's own thread, so it may only hand over. No thread of its own
+    (Zenoh's default has one, which keeps the program from ending)."""
+    return zenoh.handlers.Callback(function, done, indirect=False)
+
+
+def abandon(things: list[Any]) -> None:
+    """After fork, in the child: never release these. Their threads are in the parent, and releasing them waits
+    for those threads for ever."""
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
+    config = zenoh.Config()
+    values |= {
+        "transport/link/tx/lease": int(settings.fabric_lease * 1000),
+        "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
+        "transport/shared_memory/enabled": False,
+    }
+    for key, value in values.items():
+        config.insert_json5(key, json.dumps(value))
+    return zenoh.open(config)

@@ -1,0 +1,259 @@
+"""The fabric as the rest of labc sees it: tokens, publications, questions. No Zenoh type leaves this room."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import zenoh
+
+from labc.directory import NodeRecord
+from labc.errors import ClosedError
+from labc.fabric.engine import abandon, callback
+from labc.fabric.handover import Handover
+from labc.fabric.keys import Keys
+from labc.fabric.seat import Seat
+from labc.fabric.worker import Worker
+from labc.settings import Settings
+
+_CLOSE_WITHIN = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """A token of this key appeared or vanished."""
+
+    key: str
+    appeared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What arrived on a topic. ``attachment`` is None for one that no labc node published."""
+
+    key: str
+    payload: bytes
+    attachment: bytes | None
+    encoding: str
+
+
+class Declared:
+    """Something that is declared to the fabric until it is closed. Closing twice is harmless."""
+
+    def __init__(self, fabric: Fabric, thing: Any) -> None:
+        self._fabric = fabric
+        self._thing = thing
+
+    async def close(self) -> None:
+        thing, self._thing = self._thing, None
+        if thing is not None:
+            await self._fabric.undeclare(thing)
+
+
+class Fabric:
+    """One node's part of the fabric. All its methods are for the node's loop, unless they say otherwise."""
+
+    def __init__(self, settings: Settings, here: NodeRecord, on_link: Callable[[bool], None]) -> None:
+        self.keys = Keys(settings.network)
+        self.here = here
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker("labc fabric")
+        self._sender: Worker | None = None
+        self._seat = Seat(settings, self._worker, on_link)
+        self._things: set[Any] = set()
+        self._publishers: dict[str, Any] = {}
+        self._presence: Any = None
+        self._presence_wanted = False
+
+    @property
+    def linked(self) -> bool:
+        """Whether this node has a link to its host's root now."""
+        return self._seat.linked
+
+    @property
+    def root_port(self) -> int | None:
+        """The port on which this node is its host's root; None if another node is."""
+        return self._seat.root_port
+
+    async def open(self) -> None:
+        """Raises FabricError: no place on the fabric within 10 s."""
+        await self._seat.open()
+
+    async def close(self) -> None:
+        """Leave. Takes at most 0.7 s; what is stuck by then is left to the end of the process."""
+        try:
+            async with asyncio.timeout(_CLOSE_WITHIN):
+                await self._seat.close()
+        except TimeoutError:
+            pass
+        finally:
+            self._worker.close()
+            if self._sender:
+                self._sender.close()
+
+    def abandon(self) -> None:
+        """After fork, in the child: let go of everything without touching it."""
+        abandon([*self._seat.engine_objects(), *self._things, *self._publishers.values()])
+        if self._presence is not None:
+            abandon([self._presence])
+
+    # Presence of this node.
+
+    async def show_presence(self) -> None:
+        """Declare this node's own token."""
+        self._presence_wanted = True
+        await self._worker.run(self._declare_presence)
+
+    def withdraw_presence(self) -> None:
+        """Take the token away while the loop does not turn. From any thread; blocks for the engine."""
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            presence.undeclare()
+
+    def _declare_presence(self) -> None:
+        if self._presence is None and self._presence_wanted:
+            self._presence = self._session.liveliness().declare_token(self.keys.node(self.here))
+
+    # Tokens.
+
+    async def declare_token(self, key: str) -> Declared:
+        return await self._declare(lambda: self._session.liveliness().declare_token(key))
+
+    async def watch_tokens(self, key: str, consume: Callable[[list[TokenEvent]], None]) -> Declared:
+        """Tell ``consume``, on the loop, of each token that matches: those that are there now, then each change."""
+        inbox = Handover[TokenEvent](self._loop, consume)
+        handler = callback(lambda s: inbox.put(TokenEvent(str(s.key_expr), s.kind == zenoh.SampleKind.PUT)))
+        return await self._declare(lambda: self._session.liveliness().declare_subscriber(key, handler, history=True))
+
+    async def list_tokens(self, key: str, timeout: float) -> set[str]:
+        """The keys of all tokens that match now. With no link to a root, only this node's own."""
+        replies = await self._collect(
+            lambda handler: self._session.liveliness().get(key, handler, timeout=timeout), timeout
+        )
+        return {str(reply.ok.key_expr) for reply in replies if reply.ok is not None}
+
+    # Questions.
+
+    async def ask(self, key: str, question: bytes, timeout: float) -> list[bytes]:
+        """The answers of all nodes whose questions' key matches. A node that dies meanwhile answers nothing."""
+        replies = await self._collect(
+            lambda handler: self._session.get(
+                key,
+                handler,
+                payload=question,
+                timeout=timeout,
+                target=zenoh.QueryTarget.ALL,
+                consolidation=zenoh.ConsolidationMode.NONE,
+            ),
+            timeout,
+        )
+        return [reply.ok.payload.to_bytes() for reply in replies if reply.ok is not None]
+
+    async def answer(self, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> Declared:
+        """Answer questions to this key with ``respond(question)``."""
+        tasks: set[asyncio.Task[None]] = set()
+
+        def consume(queries: list[Any]) -> None:
+            for query in queries:
+                task = self._loop.create_task(self._answer_one(query, key, respond))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+        inbox = Handover[Any](self._loop, consume, limit=1000)
+        return await self._declare(lambda: self._session.declare_queryable(key, callback(inbox.put), complete=True))
+
+    async def _answer_one(self, query: Any, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> None:
+        question = query.payload.to_bytes() if query.payload is not None else b""
+        try:
+            answer = await respond(question)
+            await self._worker.run(lambda: query.reply(key, answer))
+        finally:
+            await self._worker.run(query.drop)  # or the asker waits for more
+
+    # Publications.
+
+    def publish(self, key: str, payload: bytes, attachment: bytes | None = None) -> None:
+        """Publish without waiting. From any thread. Under congestion the engine drops it."""
+        publisher = self._publishers.get(key)
+        if publisher is None:
+            publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+            if len(self._publishers) >= 1024:  # of a program that makes up topics without end
+                for old in list(itertools.islice(self._publishers, 512)):
+                    self._publishers.pop(old).undeclare()
+            publisher = self._publishers.setdefault(key, publisher)
+        publisher.put(payload, attachment=attachment)
+
+    def publish_reliably(self, key: str, payload: bytes) -> None:
+        """Publish in order, in a thread of its own that waits for room under congestion."""
+        if self._sender is None:
+            self._sender = Worker("labc relay")
+        session = self._session
+        self._sender.post(lambda: session.put(key, payload, congestion_control=zenoh.CongestionControl.BLOCK))
+
+    async def subscribe(
+        self, key: str, consume: Callable[[list[Publication]], None], limit: int
+    ) -> tuple[Declared, Callable[[], int]]:
+        """Tell ``consume``, on the loop, what is published; the second value counts what was dropped before it."""
+        inbox = Handover[Any](self._loop, lambda samples: consume([_publication(s) for s in samples]), limit)
+        declared = await self._declare(lambda: self._session.declare_subscriber(key, callback(inbox.put)))
+        return declared, lambda: inbox.dropped
+
+    # The engine.
+
+    @property
+    def _session(self) -> zenoh.Session:
+        if self._seat.session is None:
+            raise ClosedError("the node is not running")
+        return self._seat.session
+
+    async def _declare(self, declare: Callable[[], Any]) -> Declared:
+        thing = await self._worker.run(declare)
+        self._things.add(thing)
+        return Declared(self, thing)
+
+    async def undeclare(self, thing: Any) -> None:
+        self._things.discard(thing)
+        await self._worker.run(thing.undeclare)
+
+    async def _collect(self, get: Callable[[Any], None], timeout: float) -> list[Any]:
+        """All replies of one ``get``, which end when the engine drops the handler."""
+        replies: list[Any] = []
+        done: asyncio.Future[None] = self._loop.create_future()
+
+        def finish() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def finished() -> None:
+            try:
+                self._loop.call_soon_threadsafe(finish)
+            except RuntimeError:  # the loop is closed
+                pass
+
+        await self._worker.run(lambda: get(callback(replies.append, finished)))
+        try:
+            async with asyncio.timeout(timeout + 0.5):
+                await done
+        except TimeoutError:
+            pass
+        return list(replies)
+
+
+def _publication(sample: Any) -> Publication:
+    attachment = sample.attachment
+    return Publication(
+        str(sample.key_expr),
+        sample.payload.to_bytes(),
+        attachment.to_bytes() if attachment is not None else None,
+        str(sample.encoding),
+    )
+
+
+def new_id() -> str:
+    """An id that no other node, lane or life of one will have."""
+    return os.urandom(8).hex()

@@ -1,0 +1,120 @@
+"""PURE. How labc's things are named on the fabric, as Zenoh key expressions.
+
+====================================================  ==========================================================
+``labc/<network>/network/node/<id>/<host id>/<host>/<name>``   token: this node is here
+``labc/<network>/network/function/<name>/<host id>/<id>``      token: this node offers this function
+``labc/<network>/network/hold/<id>/<pattern>``                 token: this subscriber holds publishers back
+``labc/<network>/network/topic/<topic>``                       publications
+``labc/<network>/network/ask/<id>``                            queries to a node: its details, its functions
+``labc/<network>/network/relay/<to>/<from>/<lane>``            frames of a lane that has no direct connection
+====================================================  ==========================================================
+
+The third level is the scope. Whatever a user named is percent-encoded where Zenoh's syntax gives a character a
+meaning, so that any printable text is carried unharmed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from labc.directory import NodeRecord
+
+_SPECIAL = re.compile(r"[/*?#$@%\x00-\x1f\x7f]")
+
+
+def escape(text: str) -> str:
+    """One level of a key that stands for any text; :func:`unescape` is the way back."""
+    return _SPECIAL.sub(lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def unescape(level: str) -> str:
+    """The text that :func:`escape` made into ``level``."""
+    return unquote(level)
+
+
+def _escape_topic(topic: str) -> str:
+    """Levels stay levels, ``*`` and ``**`` stay wildcards, the rest is escaped."""
+    return "/".join(level if level in ("*", "**") else escape(level) for level in topic.split("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one network."""
+
+    network: str
+
+    @property
+    def base(self) -> str:
+        return f"labc/{escape(self.network)}/network"
+
+    def node(self, record: NodeRecord) -> str:
+        return f"{self.base}/node/{record.id}/{record.host_id}/{escape(record.host)}/{escape(record.name)}"
+
+    @property
+    def all_nodes(self) -> str:
+        return f"{self.base}/node/**"
+
+    def parse_node(self, key: str) -> NodeRecord | None:
+        parts = self._parts(key, "node", 4)
+        return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3])) if parts else None
+
+    def function(self, name: str, record: NodeRecord) -> str:
+        return f"{self.base}/function/{escape(name)}/{record.host_id}/{record.id}"
+
+    def offers_of(self, name: str) -> str:
+        return f"{self.base}/function/{escape(name)}/**"
+
+    @property
+    def all_offers(self) -> str:
+        return f"{self.base}/function/**"
+
+    def parse_function(self, key: str) -> tuple[str, str, str] | None:
+        """Name, host id and node id of an offer."""
+        parts = self._parts(key, "function", 3)
+        return (unescape(parts[0]), parts[1], parts[2]) if parts else None
+
+    def hold(self, node_id: str, pattern: str) -> str:
+        return f"{self.base}/hold/{node_id}/{escape(pattern)}"
+
+    @property
+    def all_holds(self) -> str:
+        return f"{self.base}/hold/**"
+
+    def parse_hold(self, key: str) -> tuple[str, str] | None:
+        """Node id and topic pattern."""
+        parts = self._parts(key, "hold", 2)
+        return (parts[0], unescape(parts[1])) if parts else None
+
+    def topic(self, topic: str) -> str:
+        return f"{self.base}/topic/{_escape_topic(topic)}"
+
+    def parse_topic(self, key: str) -> str:
+        """The topic, whatever published it."""
+        levels = key.removeprefix(f"{self.base}/topic/").split("/")
+        return "/".join(unescape(level) for level in levels)
+
+    def ask(self, node_id: str) -> str:
+        return f"{self.base}/ask/{node_id}"
+
+    @property
+    def ask_all(self) -> str:
+        return f"{self.base}/ask/*"
+
+    def relay(self, to: str, sender: str, lane: str) -> str:
+        return f"{self.base}/relay/{to}/{sender}/{lane}"
+
+    def relays_to(self, to: str) -> str:
+        return f"{self.base}/relay/{to}/*/*"
+
+    def parse_relay(self, key: str) -> tuple[str, str] | None:
+        """The sender's node id and the lane's id."""
+        parts = self._parts(key, "relay", 3)
+        return (parts[1], parts[2]) if parts else None
+
+    def _parts(self, key: str, kind: str, count: int) -> list[str] | None:
+        """The levels below ``kind``; None for a key that labc did not make."""
+        prefix = f"{self.base}/{kind}/"
+        parts = key.removeprefix(prefix).split("/")
+        return parts if key.startswith(prefix) and len(parts) == count else None

@@ -1,0 +1,149 @@
+"""The shell around the directory: feeds it the fabric's tokens and the time, and wakes those who wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from labc.directory import Directory, NodeRecord, Offer
+from labc.fabric.fabric import Declared, Fabric, TokenEvent
+
+logger = logging.getLogger("labc.fabric")
+
+_SETTLE_WITHIN = 2.0
+
+
+class Neighbourhood:
+    """What this node sees of the others. ``on_lost`` is told of each node that is gone for good."""
+
+    def __init__(self, fabric: Fabric, grace: float, on_lost: Callable[[NodeRecord], None]) -> None:
+        self.directory = Directory(grace)
+        self._fabric = fabric
+        self._grace = grace
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._names: dict[str, asyncio.Task[Declared]] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._back_timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Returns when every node that was there is known."""
+        keys = self._fabric.keys
+        await self._fabric.watch_tokens(keys.all_nodes, self._node_tokens)
+        # The listing comes in order behind what the watch tells of those that are there already.
+        await self._fabric.list_tokens(keys.all_nodes, _SETTLE_WITHIN)
+
+    def close(self) -> None:
+        for task in self._names.values():
+            task.cancel()
+        for timer in (self._timer, self._back_timer):
+            if timer:
+                timer.cancel()
+
+    def link_changed(self, up: bool) -> None:
+        """This node's own link to its root went or came."""
+        if self._back_timer:
+            self._back_timer.cancel()
+            self._back_timer = None
+        if up:
+            # The others come back to the new root one by one; what stays away counts from now.
+            self.directory.fabric_back(time.monotonic())
+            self._changed()
+        else:
+            self.directory.fabric_lost()
+
+    async def watch(self, name: str) -> None:
+        """From here on know who offers ``name``. Returns when all who offered it already are known."""
+        task = self._names.get(name)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            self.directory.watch(name)
+            task = self._names[name] = self._loop.create_task(self._watch(name))
+        await asyncio.shield(task)
+
+    def unwatch(self, name: str) -> None:
+        """Stop, for a name that turned out to be nobody's."""
+        if (task := self._names.pop(name, None)) is not None:
+            self.directory.forget(name)
+            if task.done() and not task.cancelled() and not task.exception():
+                closing = self._loop.create_task(task.result().close())
+                closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            else:
+                task.cancel()
+
+    async def changed(self, deadline: float) -> bool:
+        """Wait until something changes; False if nothing did until ``deadline`` (monotonic)."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter
+        except TimeoutError:
+            return False
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return True
+
+    def doubt(self, node_id: str) -> None:
+        """A lane found the node silent or unreachable."""
+        if lost := self.directory.node_doubted(node_id):
+            self._lost(lost)
+        self._changed()
+
+    def deny(self, name: str, node_id: str) -> None:
+        """The node says that it does not offer this."""
+        self.directory.offer_denied(name, node_id)
+        self._changed()
+
+    async def _watch(self, name: str) -> Declared:
+        key = self._fabric.keys.offers_of(name)
+        declared = await self._fabric.watch_tokens(key, self._offer_tokens)
+        await self._fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
+        self.directory.settled(name)
+        return declared
+
+    def _node_tokens(self, events: list[TokenEvent]) -> None:
+        now = time.monotonic()
+        for event in events:
+            record = self._fabric.keys.parse_node(event.key)
+            if record is None:
+                continue
+            if event.appeared:
+                if self.directory.node_appeared(record):
+                    logger.debug("met %s (%s)", record, record.id)
+            elif lost := self.directory.node_vanished(record.id, now):
+                self._lost(lost)
+        self._changed()
+
+    def _offer_tokens(self, events: list[TokenEvent]) -> None:
+        now = time.monotonic()
+        for event in events:
+            if parsed := self._fabric.keys.parse_function(event.key):
+                offer = Offer(*parsed)
+                if event.appeared:
+                    self.directory.offer_appeared(offer)
+                else:
+                    self.directory.offer_vanished(offer, now)
+        self._changed()
+
+    def _changed(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._timer:
+            self._timer.cancel()
+        due = self.directory.next_expiry()
+        self._timer = None if due is None else self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        for lost in self.directory.expire(time.monotonic()):
+            self._lost(lost)
+        self._changed()
+
+    def _lost(self, record: NodeRecord) -> None:
+        logger.debug("lost %s (%s)", record, record.id)
+        self._on_lost(record)

@@ -1,0 +1,140 @@
+"""This node's place on the fabric: its link to the host's root, and the root itself when it holds the port.
+
+The shell around :mod:`labc.fabric.election`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import zenoh
+
+from labc.errors import FabricError
+from labc.fabric.election import REFUSED_WITHIN, Election
+from labc.fabric.engine import callback, open_client, open_router
+from labc.fabric.handover import Handover
+from labc.fabric.ports import root_ports
+from labc.fabric.worker import Worker
+from labc.settings import Settings
+
+logger = logging.getLogger("labc.fabric")
+
+_OPEN_WITHIN = 10.0
+_JITTER = 0.03
+"""Orphans of a root wait up to this long before they reach for its port, so that one is clearly first."""
+
+
+class Seat:
+    """``session`` is the client session; ``on_link(up)`` is told on the loop when its link goes and comes."""
+
+    def __init__(self, settings: Settings, worker: Worker, on_link: Callable[[bool], None]) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._on_link = on_link
+        self._ports = root_ports(settings.network, settings.root_port)
+        self._linked = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._router: zenoh.Session | None = None
+        self._listener: Any = None
+        self.root_port: int | None = None
+        """The port on which this node is the root; None if it is not."""
+        self.session: zenoh.Session | None = None
+
+    @property
+    def linked(self) -> bool:
+        return self._linked.is_set()
+
+    async def open(self) -> None:
+        """Become a client of the root, or the root and its first client.
+
+        Raises:
+            FabricError: neither succeeded within 10 s.
+        """
+        election = Election(self._ports)
+        deadline = time.monotonic() + _OPEN_WITHIN
+        while self.session is None:
+            step, port = election.step()
+            if step == "connect":
+                await self._connect(election)
+            elif not await self._listen(port):
+                election.listen_failed()
+            else:
+                election = Election(self._ports)
+            if time.monotonic() > deadline:
+                raise FabricError(
+                    f"no root of network {self._settings.network!r} answers on this host, and none of its ports "
+                    f"{self._ports[0]}-{self._ports[-1]} can be opened: something else may hold them (set root_port)"
+                )
+        self._keeper = asyncio.create_task(self._keep(), name="labc root election")
+
+    async def close(self) -> None:
+        """Leave: the link first, then the root's router, whose clients then elect another."""
+        if self._keeper:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        for session in (self.session, self._router):
+            if session:
+                await self._worker.run(session.close)
+
+    def engine_objects(self) -> list[Any]:
+        return [thing for thing in (self.session, self._router, self._listener) if thing is not None]
+
+    async def _connect(self, election: Election) -> None:
+        started = time.monotonic()
+        try:
+            self.session = await self._worker.run(lambda: open_client(self._settings))
+        except zenoh.ZError:
+            election.connect_failed(time.monotonic() - started)
+            return
+        inbox = Handover[bool](asyncio.get_running_loop(), self._link_events)
+        info = self.session.info
+        handler = callback(lambda event: inbox.put(event.kind == zenoh.SampleKind.PUT))
+        self._listener = await self._worker.run(lambda: info.declare_transport_events_listener(handler, history=True))
+
+    async def _listen(self, port: int) -> bool:
+        try:
+            self._router = await self._worker.run(lambda: open_router(self._settings, port))
+        except zenoh.ZError as error:
+            logger.debug("port %d is taken: %s", port, error)
+            return False
+        self.root_port = port
+        logger.info("this node is the root of its host, on port %d", port)
+        return True
+
+    def _link_events(self, ups: list[bool]) -> None:
+        up = ups[-1]
+        (self._linked.set if up else self._linked.clear)()
+        if not up:
+            self._lost.set()
+        self._on_link(up)
+
+    async def _keep(self) -> None:
+        """Whenever the link is lost, see to it that the host has a root; the session links to it by itself."""
+        while True:
+            await self._lost.wait()
+            self._lost.clear()
+            await self._wait_linked(random.uniform(0, _JITTER))
+            election = Election(self._ports, listen_first=True)
+            while not self.linked:
+                step, port = election.step()
+                if step == "connect" or self._router:
+                    if not await self._wait_linked(REFUSED_WITHIN):
+                        election.connect_failed(REFUSED_WITHIN)
+                elif await self._listen(port):
+                    await self._wait_linked(2.0)
+                else:
+                    election.listen_failed()
+
+    async def _wait_linked(self, timeout: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._linked.wait()
+        return self.linked

@@ -1,0 +1,23 @@
+"""Functions of the network: register them here, call them anywhere."""
+
+from labc.functions.caller import Caller, Outcome
+from labc.functions.context import CallContext, current_call, find_current_call
+from labc.functions.options import Options
+from labc.functions.processes import being_spawned
+from labc.functions.provider import CallCounts, Provider
+from labc.functions.registration import Registration, Run, make_registration
+
+__all__ = [
+    "CallContext",
+    "CallCounts",
+    "Caller",
+    "Options",
+    "Outcome",
+    "Provider",
+    "Registration",
+    "Run",
+    "being_spawned",
+    "current_call",
+    "find_current_call",
+    "make_registration",
+]

@@ -1,0 +1,249 @@
+"""The asking side of calls: find providers, choose one, ask it, and go on to the next when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from labc.directory import Candidate, NodeRecord, near_names, order_candidates
+from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError
+from labc.fabric import Fabric, Neighbourhood
+from labc.functions.context import find_current_call
+from labc.functions.options import Options
+from labc.functions.provider import Provider
+from labc.lanes import Answer, Lane, Pool
+from labc.settings import Settings
+from labc.wire import Body, decode, encode_arguments
+
+_BEREAVED_WAIT = 0.3
+"""How long a call waits for a name whose last provider was lost, instead of ``find_timeout``: long enough for a
+change of root, short enough to tell the caller at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one node answered to ``call_all``: a value, or the error."""
+
+    node: str
+    host: str
+    value: Any = None
+    error: LabcError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call, checked and encoded once, however many are asked."""
+
+    name: str
+    arguments: Body
+    options: Options
+    timeout: float
+    deadline: float
+
+    @property
+    def remaining(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+
+class Caller:
+    """Calls functions by name, wherever they are."""
+
+    def __init__(
+        self,
+        here: NodeRecord,
+        settings: Settings,
+        fabric: Fabric,
+        neighbourhood: Neighbourhood,
+        pool: Pool,
+        provider: Provider,
+    ) -> None:
+        self._here = here
+        self._settings = settings
+        self._fabric = fabric
+        self._neighbourhood = neighbourhood
+        self._directory = neighbourhood.directory
+        self._pool = pool
+        self._provider = provider
+
+    async def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
+        asked = self._prepare(name, args, kwargs, options)
+        tries = 1 + options.retry
+        tried: set[str] = set()
+        while True:
+            candidate = await self._find_one(asked, tried)
+            tried.add(candidate.node.id)
+            try:
+                return await self._ask(asked, candidate.node)
+            except NotFoundError:  # withdrawn a moment ago
+                self._neighbourhood.deny(name, candidate.node.id)
+            except PeerLostError as error:
+                if error.ran != "no":
+                    tries -= 1
+                    tried.discard(candidate.node.id)
+                if tries == 0 or (error.ran == "no" and not self._others(asked, tried)):
+                    raise
+
+    async def call_all(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> list[Outcome]:
+        asked = self._prepare(name, args, kwargs, options)
+        await self._find_one(asked, set())
+        nodes = [candidate.node for candidate in self._candidates(asked)]
+        outcomes = await asyncio.gather(*(self._outcome(asked, node) for node in nodes))
+        return sorted(
+            (outcome for outcome in outcomes if outcome is not None), key=lambda outcome: (outcome.host, outcome.node)
+        )
+
+    async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any]) -> Any:
+        """Call a function that this node is known to have, without looking for it."""
+        return await self._ask(self._prepare(name, args, {}, Options()), node)
+
+    async def ping(self, node: NodeRecord, timeout: float) -> float:
+        """Seconds for a question to the node's loop and back.
+
+        Raises:
+            PeerLostError, CallTimeoutError
+        """
+        if node.id == self._here.id:
+            started = time.perf_counter()
+            await asyncio.sleep(0)
+            return time.perf_counter() - started
+        try:
+            async with asyncio.timeout(timeout):
+                lane = await self._pool.lane(node)
+                return await lane.ping()
+        except TimeoutError as error:
+            if isinstance(error, LabcError):
+                raise
+            raise CallTimeoutError("ping", timeout, where=str(node), ran="no") from None
+
+    # Finding.
+
+    def _prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> _Asked:
+        timeout = self._settings.timeout if options.timeout is None else options.timeout
+        context = find_current_call()
+        if context is not None and context.remaining is not None:
+            timeout = min(timeout, context.remaining)  # who called this function will not wait longer
+        return _Asked(name, encode_arguments(args, kwargs), options, timeout, time.monotonic() + timeout)
+
+    async def _find_one(self, asked: _Asked, tried: set[str]) -> Candidate:
+        """The best candidate that was not tried yet, as soon as there is one."""
+        if candidates := self._candidates(asked, tried):
+            return candidates[0]
+        find_timeout = asked.options.find_timeout
+        patience = self._settings.find_timeout if find_timeout is None else find_timeout
+        started = time.monotonic()
+        await self._watch(asked, started + max(patience, 0.5))
+        while True:
+            if candidates := self._candidates(asked, tried):
+                return candidates[0]
+            lost = self._directory.last_lost(asked.name)
+            wait = min(patience, _BEREAVED_WAIT) if lost and find_timeout is None else patience
+            until = started + wait
+            if time.monotonic() >= min(until, asked.deadline) or not await self._neighbourhood.changed(
+                min(until, asked.deadline)
+            ):
+                if candidates := self._candidates(asked, tried):
+                    return candidates[0]
+                if time.monotonic() >= asked.deadline < until:
+                    raise CallTimeoutError(asked.name, asked.timeout, ran="no")
+                raise await self._not_found(asked, lost)
+
+    async def _watch(self, asked: _Asked, until: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._neighbourhood.watch(asked.name)
+
+    def _candidates(self, asked: _Asked, tried: set[str] | None = None) -> list[Candidate]:
+        found = [c for c in self._directory.candidates(asked.name, self._pool.busy) if c.node.id != self._here.id]
+        if self._provider.offers(asked.name):
+            found.append(Candidate(self._here))
+        options = asked.options
+        wanted = [
+            c
+            for c in found
+            if (options.host is None or c.node.host == options.host)
+            and (options.node is None or options.node in (c.node.name, c.node.id))
+            and (not tried or c.node.id not in tried)
+        ]
+        return order_candidates(wanted, self._here, random.random)
+
+    def _others(self, asked: _Asked, tried: set[str]) -> bool:
+        return bool(self._candidates(asked, tried))
+
+    async def _not_found(self, asked: _Asked, lost: NodeRecord | None) -> NotFoundError:
+        name, options = asked.name, asked.options
+        nodes = self._directory.nodes()
+        details = []
+        if lost is not None:
+            details.append(f"its last provider, {lost}, is gone")
+        elsewhere = self._directory.candidates(name)
+        if elsewhere and (options.host or options.node):
+            wanted = " ".join(filter(None, (options.node, options.host and f"on host {options.host}")))
+            details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
+        near: list[str] = []
+        if not elsewhere and lost is None:
+            keys = await self._fabric.list_tokens(self._fabric.keys.all_offers, 0.5)
+            parsed = (self._fabric.keys.parse_function(key) for key in keys)
+            near = near_names(name, {offer[0] for offer in parsed if offer})
+            self._neighbourhood.unwatch(name)
+        if not self._fabric.linked:
+            details.append("this node has no link to the network just now")
+        elif len({node.host_id for node in nodes}) <= 1 and not (elsewhere or near or lost):
+            details.append(
+                "no other host was seen; if there should be one, multicast may be blocked between the hosts, "
+                f"or it uses another network name than {self._settings.network!r}"
+            )
+        return NotFoundError(
+            name,
+            near=near,
+            nodes=len(nodes),
+            hosts=len({node.host_id for node in nodes}),
+            detail="; ".join(details),
+        )
+
+    # Asking.
+
+    async def _outcome(self, asked: _Asked, node: NodeRecord) -> Outcome | None:
+        try:
+            return Outcome(node.name, node.host, value=await self._ask(asked, node))
+        except NotFoundError:  # withdrawn a moment ago
+            self._neighbourhood.deny(asked.name, node.id)
+            return None
+        except LabcError as error:
+            return Outcome(node.name, node.host, error=error)
+
+    async def _ask(self, asked: _Asked, node: NodeRecord) -> Any:
+        where = str(node)
+        sent = False
+        try:
+            async with asyncio.timeout_at(asked.deadline):
+                if node.id == self._here.id:
+                    sent = True
+                    answer: Any = await self._provider.call_here(asked.name, asked.arguments, asked.remaining)
+                else:
+                    lane = await self._pool.lane(node)
+                    await lane.room(asked.remaining)
+                    sent = True
+                    answer = await self._ask_lane(lane, asked)
+        except TimeoutError as error:
+            if isinstance(error, LabcError):
+                raise
+            raise CallTimeoutError(asked.name, asked.timeout, where=where, ran="maybe" if sent else "no") from None
+        return decode(answer.head, answer.buffers)
+
+    async def _ask_lane(self, lane: Lane, asked: _Asked) -> Answer:
+        call_id, answer = lane.request(asked.name, asked.arguments, asked.remaining)
+        try:
+            return await answer
+        finally:
+            lane.cancel(call_id)  # nothing, when the answer is here

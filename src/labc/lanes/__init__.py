@@ -1,0 +1,6 @@
+"""Direct connections between two nodes: the only room with sockets."""
+
+from labc.lanes.lane import Answer, Lane
+from labc.lanes.pool import Pool
+
+__all__ = ["Answer", "Lane", "Pool"]

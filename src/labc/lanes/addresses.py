@@ -1,0 +1,62 @@
+"""Where a node can be reached for a lane: ``unix/@labc-…``, ``tcp/192.168.1.5:40112``, ``tcp/[fd00::1]:40112``."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Iterable
+
+ABSTRACT_SOCKETS = sys.platform == "linux"
+"""Linux has Unix sockets with no file, whose names belong to the network namespace as the host's identity does."""
+
+
+def unix_address(node_id: str) -> str:
+    """The address, for nodes of the same host, of the node with this id."""
+    return f"unix/@labc-{node_id}"
+
+
+def unix_path(address: str) -> str | None:
+    """The path to connect to (with a leading NUL: abstract), if it is the address of a Unix socket."""
+    kind, _, path = address.partition("/")
+    if kind != "unix":
+        return None
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
+def tcp_address(host: str, port: int) -> str:
+    return f"tcp/[{host}]:{port}" if ":" in host else f"tcp/{host}:{port}"
+
+
+def tcp_endpoint(address: str) -> tuple[str, int] | None:
+    """Host and port, if it is the address of a TCP socket that can be understood."""
+    kind, _, rest = address.partition("/")
+    host, _, port = rest.rpartition(":")
+    if kind != "tcp" or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        return None
+    return host.strip("[]"), int(port)
+
+
+def own_ips() -> list[str]:
+    """The addresses of this host's interfaces that are up, now: first IPv4, without loopback and link-local."""
+    import psutil  # takes 20 ms that a program without lanes need not spend
+
+    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+    found = []
+    for name, addresses in psutil.net_if_addrs().items():
+        if name in up:
+            found += [a.address for a in addresses if a.family in (socket.AF_INET, socket.AF_INET6)]
+    return usable_ips(found)
+
+
+def usable_ips(ips: Iterable[str]) -> list[str]:
+    """PURE. Those under which another host may reach this one, IPv4 first."""
+    good = []
+    for text in ips:
+        try:
+            ip = ipaddress.ip_address(text)
+        except ValueError:  # a scoped link-local address
+            continue
+        if not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast):
+            good.append(ip)
+    return [str(ip) for ip in sorted(set(good), key=lambda ip: (ip.version, int(ip)))]

@@ -1,0 +1,333 @@
+"""One lane: the shell that gives the pure conversation a transport, a clock and people who wait for answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
+from labc.settings import Settings
+from labc.wire import (
+    Body,
+    Broken,
+    Cancelled,
+    Conversation,
+    Event,
+    Failed,
+    Failure,
+    GoodbyeReceived,
+    Greeted,
+    Greeting,
+    Heartbeat,
+    Ponged,
+    Refused,
+    Replied,
+    Requested,
+)
+
+logger = logging.getLogger("labc.lanes")
+
+_WRITE_BYTES = 1 << 18
+"""Handed to the transport at a time: enough to fill a socket, little enough to stay fair between calls."""
+
+
+class LaneOwner(Protocol):
+    """What a lane tells of itself, on the loop."""
+
+    def greeted(self, lane: Lane) -> None:
+        """The peer is known; calls can go both ways."""
+
+    def requested(self, lane: Lane, event: Requested) -> None: ...
+
+    def cancelled(self, lane: Lane, call_id: int) -> None: ...
+
+    def closed(self, lane: Lane) -> None: ...
+
+    def silent(self, lane: Lane) -> bool:
+        """The peer gives no sign of life. True if it is known to be there all the same (busy, not dead)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The value of a reply, still encoded."""
+
+    head: Any
+    buffers: tuple[Any, ...]
+
+
+class Lane(asyncio.BufferedProtocol):
+    """A connection to one other node, in use by any number of calls in both directions."""
+
+    def __init__(self, mine: Greeting, owner: LaneOwner, settings: Settings, *, initiator: bool) -> None:
+        self._conversation = Conversation(mine, initiator=initiator, max_message_bytes=settings.max_message_bytes)
+        self._owner = owner
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
+        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._serving: set[int] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._heartbeat = Heartbeat(settings.heartbeat_interval, settings.heartbeat_timeout, self._loop.time())
+        """Watches the peer while a call is open in either direction; otherwise nothing depends on it."""
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self._writing_paused = False
+        self._remote = "an unknown peer"
+        self._end: LabcError | None = None
+        self.peer: Greeting | None = None
+        self.closed = asyncio.Event()
+
+    # For its users.
+
+    @property
+    def usable(self) -> bool:
+        return self.peer is not None and self._end is None
+
+    @property
+    def open_calls(self) -> int:
+        """Calls from here that are not answered yet."""
+        return len(self._calls)
+
+    @property
+    def kind(self) -> str:
+        """ "unix", "tcp" or "relay"."""
+        if self._transport is None:
+            return ""
+        if self._transport.get_extra_info("relay"):
+            return "relay"
+        name = self._transport.get_extra_info("sockname")
+        return "tcp" if isinstance(name, tuple) else "unix"
+
+    def __str__(self) -> str:
+        return f"{self.peer.node_name} on {self.peer.host_name}" if self.peer else self._remote
+
+    async def greeting(self) -> Greeting:
+        """The peer's greeting. Raises HandshakeError or PeerLostError if there will be none."""
+        return await asyncio.shield(self._greeted)
+
+    async def room(self, timeout: float) -> None:
+        """Wait until less than ``max_pending_bytes`` wait to be sent.
+
+        Raises:
+            OverloadedError: not within ``timeout`` seconds.
+        """
+        if self._room.is_set():
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._room.wait()
+        except TimeoutError:
+            raise OverloadedError(
+                f"{self._conversation.pending_bytes} bytes wait to be sent to {self}, and it takes none"
+            ) from None
+
+    def request(self, name: str, arguments: Body, timeout: float) -> tuple[int, asyncio.Future[Answer]]:
+        """Send a request; its id, and what becomes of it. :meth:`cancel` it when nobody waits any more.
+
+        Raises:
+            PeerLostError: the lane is closed.
+            CarryError: the arguments are larger than the peer takes.
+        """
+        if self._end is not None:
+            raise self._lost("no")
+        call_id = self._conversation.request(name, arguments, timeout=timeout)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._calls[call_id] = future
+        self._sent()
+        return call_id, future
+
+    def cancel(self, call_id: int) -> None:
+        """The caller does not want the answer any more. Harmless when it has come."""
+        if self._calls.pop(call_id, None) is not None and self._end is None:
+            self._conversation.cancel(call_id)
+            self._sent()
+
+    def reply(self, call_id: int, body: Body) -> None:
+        """Raises CarryError: it is larger than the peer takes; :meth:`fail` the call."""
+        if self._end is None:
+            self._conversation.reply(call_id, body)
+            self._sent()
+        self._serving.discard(call_id)
+
+    def fail(self, call_id: int, failure: Failure) -> None:
+        self._serving.discard(call_id)
+        if self._end is None:
+            self._conversation.fail(call_id, failure)
+            self._sent()
+
+    async def ping(self) -> float:
+        """Seconds until the peer answered, whatever else it does. Raises PeerLostError."""
+        if self._end is not None:
+            raise self._lost("no")
+        started = self._loop.time()
+        ping_id = self._conversation.ping()
+        answered = self._pings[ping_id] = self._loop.create_future()
+        self._sent()
+        try:
+            await answered
+        finally:
+            self._pings.pop(ping_id, None)
+        return self._loop.time() - started
+
+    def close(self, reason: str = "") -> None:
+        """Say goodbye and close, without waiting."""
+        if self._end is not None:
+            return
+        self._conversation.goodbye(reason or "the node is leaving")
+        self._flush()
+        self._finish(PeerLostError(str(self), reason or "the lane was closed here"))
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._remote = str(transport.get_extra_info("peername") or "a node of this host")
+        self._flush()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._conversation.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._beat_timer is not None:
+            self._heartbeat.heard(self._loop.time())
+        for event in self._conversation.buffer_updated(nbytes):
+            if self._end is not None:
+                return
+            self._take(event)
+        if self._conversation.pending_bytes:  # answers to pings
+            self._schedule_flush()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = "the connection was closed" if exc is None else f"the connection broke ({exc})"
+        self._finish(PeerLostError(str(self), reason))
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._flush()
+
+    # Within.
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Replied(id=call_id, head=head, buffers=buffers):
+                if (future := self._calls.pop(call_id, None)) and not future.done():
+                    future.set_result(Answer(head, tuple(buffers)))
+            case Requested():
+                self._serving.add(event.id)
+                self._schedule_beat()
+                self._owner.requested(self, event)
+            case Failed(id=call_id, failure=failure):
+                if (future := self._calls.pop(call_id, None)) and not future.done():
+                    future.set_exception(failure.to_exception())
+            case Cancelled(id=call_id):
+                self._serving.discard(call_id)
+                self._owner.cancelled(self, call_id)
+            case Ponged(id=ping_id):
+                if (asked := self._pings.get(ping_id)) and not asked.done():
+                    asked.set_result(None)
+            case Greeted(greeting=greeting):
+                self.peer = greeting
+                self._greeted.set_result(greeting)
+                self._owner.greeted(self)
+            case Refused(sentence=sentence):
+                logger.warning("no lane with %s: %s", self, sentence)
+                self._flush()
+                self._finish(HandshakeError(f"no lane with {self}: {sentence}"))
+            case GoodbyeReceived(reason=reason):
+                self._finish(PeerLostError(str(self), reason))
+            case Broken(error=error):
+                logger.warning("the lane with %s is closed: %s", self, error)
+                self._flush()
+                self._finish(ProtocolError(f"the lane with {self} is closed: {error}"))
+
+    def _sent(self) -> None:
+        """Something is to be sent, and perhaps an answer to be waited for."""
+        self._schedule_flush()
+        if self._beat_timer is None:
+            self._schedule_beat()
+        if self._conversation.pending_bytes > self._settings.max_pending_bytes:
+            self._room.clear()
+
+    def _schedule_flush(self) -> None:
+        """Once for all that is sent in this turn of the loop."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        while not self._writing_paused and (chunks := self._conversation.take(_WRITE_BYTES)):
+            if len(chunks) == 1:
+                transport.write(chunks[0])
+            else:
+                transport.writelines(chunks)
+        if not self._room.is_set() and self._conversation.pending_bytes <= self._settings.max_pending_bytes // 2:
+            self._room.set()
+
+    def _schedule_beat(self) -> None:
+        """Watch the peer while a call is open in either direction."""
+        if self._beat_timer is None and self._end is None:
+            now = self._loop.time()
+            self._heartbeat = Heartbeat(self._settings.heartbeat_interval, self._settings.heartbeat_timeout, now)
+            self._beat_timer = self._loop.call_at(self._heartbeat.next(now).at, self._beat)
+
+    def _beat(self) -> None:
+        self._beat_timer = None
+        if self._end is not None or not (self._calls or self._serving or self._pings):
+            return
+        action = self._heartbeat.next(self._loop.time())
+        if action.ping:
+            self._conversation.ping()
+            self._flush()
+        look_again = action.at
+        if action.lost:
+            if not self._owner.silent(self):
+                seconds = self._settings.heartbeat_timeout
+                self._finish(PeerLostError(str(self), f"no sign of life for {seconds:g} s"))
+                return
+            look_again = self._loop.time() + self._settings.heartbeat_interval / 2
+        self._beat_timer = self._loop.call_at(look_again, self._beat)
+
+    def _lost(self, ran: Any) -> LabcError:
+        reason = self._end.reason if isinstance(self._end, PeerLostError) else str(self._end)
+        return PeerLostError(str(self), reason, ran=ran)
+
+    def _finish(self, error: LabcError) -> None:
+        if self._end is not None:
+            return
+        self._end = error
+        if self._beat_timer:
+            self._beat_timer.cancel()
+        if not self._greeted.done():
+            self._greeted.set_exception(error)
+            self._greeted.exception()  # not "never retrieved", when nobody asks
+        ran = "maybe" if self.peer is not None else "no"
+        calls, self._calls = self._calls, {}
+        waiting: list[asyncio.Future[Any]] = [*calls.values(), *self._pings.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(self._lost(ran))
+        self._room.set()
+        self.closed.set()
+        self._owner.closed(self)
+        if self._transport is not None:
+            self._close_transport(self._transport)
+
+    def _close_transport(self, transport: asyncio.Transport) -> None:
+        """What is written goes out, unless the peer takes it no more."""
+        transport.close()
+        self._loop.call_later(0.2, transport.abort)

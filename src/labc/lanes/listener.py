@@ -1,0 +1,52 @@
+"""The sockets on which a node takes lanes from others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from labc.lanes.addresses import ABSTRACT_SOCKETS, own_ips, tcp_address, unix_address, unix_path
+
+logger = logging.getLogger("labc.lanes")
+
+_BACKLOG = 512
+
+
+class Listener:
+    """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces."""
+
+    def __init__(self, node_id: str, accept: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._node_id = node_id
+        self._accept = accept
+        self._servers: list[asyncio.Server] = []
+        self.port = 0
+
+    async def open(self) -> None:
+        """Raises OSError: no TCP port can be opened at all."""
+        loop = asyncio.get_running_loop()
+        if ABSTRACT_SOCKETS:
+            path = unix_path(unix_address(self._node_id))
+            self._servers.append(await loop.create_unix_server(self._accept, path, backlog=_BACKLOG))
+        first = await loop.create_server(self._accept, "0.0.0.0", 0, backlog=_BACKLOG)
+        self._servers.append(first)
+        self.port = first.sockets[0].getsockname()[1]
+        if socket.has_ipv6:
+            try:
+                self._servers.append(await loop.create_server(self._accept, "::", self.port, backlog=_BACKLOG))
+            except OSError as error:  # switched off on this host, or the port is taken there
+                logger.debug("no lanes over IPv6: %s", error)
+
+    def addresses(self) -> list[str]:
+        """Where other hosts may reach this node, read anew: a host changes its addresses while it runs."""
+        return [tcp_address(ip, self.port) for ip in own_ips()]
+
+    def local_addresses(self) -> list[str]:
+        """Where nodes of this host reach this node."""
+        local = [unix_address(self._node_id)] if ABSTRACT_SOCKETS else []
+        return [*local, tcp_address("127.0.0.1", self.port)]
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()

@@ -1,0 +1,276 @@
+"""The lanes of one node: one to each peer it talks to, opened when needed, in whatever way succeeds first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from labc.directory import NodeRecord
+from labc.errors import HandshakeError, LabcError, PeerLostError
+from labc.lanes.addresses import ABSTRACT_SOCKETS, tcp_endpoint, unix_address, unix_path
+from labc.lanes.lane import Lane
+from labc.lanes.listener import Listener
+from labc.lanes.race import race
+from labc.lanes.relays import Relays
+from labc.settings import Settings
+from labc.wire import Greeting, Requested
+
+logger = logging.getLogger("labc.lanes")
+
+
+class Calls(Protocol):
+    """Who serves the requests that arrive on lanes."""
+
+    def requested(self, lane: Lane, event: Requested) -> None: ...
+
+    def cancelled(self, lane: Lane, call_id: int) -> None: ...
+
+    def lane_closed(self, lane: Lane) -> None: ...
+
+
+class Surroundings(Protocol):
+    """What the pool needs to know of the network, and tells it."""
+
+    async def addresses_of(self, node: NodeRecord) -> list[str]:
+        """Where a node of another host listens, by its own word."""
+
+    def is_present(self, node_id: str) -> bool:
+        """Whether the network vouches for the node now."""
+
+    def doubt(self, node_id: str) -> None:
+        """A lane found the node silent or unreachable."""
+
+    def heard(self, node_id: str) -> None:
+        """A lane with the node has come up."""
+
+    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
+        """Carry a piece of a relayed lane to the node, in order, without blocking."""
+
+
+class Pool:
+    """The lanes of the node ``here``, by peer."""
+
+    def __init__(self, here: NodeRecord, settings: Settings, version: str, surroundings: Surroundings) -> None:
+        self._here = here
+        self._settings = settings
+        self._version = version
+        self._surroundings = surroundings
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[str, Lane] = {}
+        self._accepted: set[Lane] = set()
+        self._all: set[Lane] = set()
+        self._connecting: dict[str, asyncio.Task[Lane]] = {}
+        self._relays = Relays(surroundings.relay, self._accept)
+        self.listener = Listener(self._here.id, self._accept)
+        self.calls: Calls | None = None
+        self.refused = 0
+
+    async def open(self) -> None:
+        await self.listener.open()
+
+    def relay_arrived(self, node_id: str, relay_id: str, piece: bytes) -> None:
+        """The network carried a piece of a relayed lane of this node here."""
+        self._relays.arrived(node_id, relay_id, piece)
+
+    def close(self) -> None:
+        """Say goodbye on every lane, without waiting."""
+        self.listener.close()
+        for task in self._connecting.values():
+            task.cancel()
+        for lane in list(self._all):
+            lane.close(f"{self._here} left the network")
+
+    def busy(self, node_id: str) -> int:
+        """Calls to this node that it has not answered yet."""
+        lane = self._lanes.get(node_id)
+        return lane.open_calls if lane else 0
+
+    def lanes(self) -> list[Lane]:
+        return [lane for lane in self._all if lane.usable]
+
+    async def lane(self, node: NodeRecord) -> Lane:
+        """The lane to this node, opened now if there is none.
+
+        Raises:
+            PeerLostError: no way leads there; what was tried is in its reason. Nothing was sent.
+        """
+        lane = self._lanes.get(node.id)
+        if lane is not None and lane.usable:
+            return lane
+        task = self._connecting.get(node.id)
+        if task is None:
+            task = self._connecting[node.id] = self._loop.create_task(self._connect(node))
+            task.add_done_callback(lambda done: self._connected(node.id, done))
+        return await asyncio.shield(task)
+
+    def node_lost(self, node: NodeRecord) -> None:
+        """The directory gave it up: an idle lane to it is of no more use, a busy one has its heartbeats."""
+        lane = self._lanes.get(node.id)
+        if lane is not None and not lane.open_calls:
+            lane.close("it is not in the network any more")
+        task = self._connecting.get(node.id)
+        if task is not None:
+            task.cancel()
+
+    # LaneOwner
+
+    def greeted(self, lane: Lane) -> None:
+        assert lane.peer is not None
+        self._surroundings.heard(lane.peer.node_id)
+        current = self._lanes.get(lane.peer.node_id)
+        if current is None or not current.usable:
+            self._lanes[lane.peer.node_id] = lane
+
+    def requested(self, lane: Lane, event: Requested) -> None:
+        assert self.calls is not None
+        self.calls.requested(lane, event)
+
+    def cancelled(self, lane: Lane, call_id: int) -> None:
+        assert self.calls is not None
+        self.calls.cancelled(lane, call_id)
+
+    def closed(self, lane: Lane) -> None:
+        self._all.discard(lane)
+        self._accepted.discard(lane)
+        if lane.peer is not None:
+            if self._lanes.get(lane.peer.node_id) is lane:
+                del self._lanes[lane.peer.node_id]
+            self._surroundings.doubt(lane.peer.node_id)
+        if self.calls is not None:
+            self.calls.lane_closed(lane)
+
+    def silent(self, lane: Lane) -> bool:
+        assert lane.peer is not None
+        present = self._surroundings.is_present(lane.peer.node_id)
+        self._surroundings.doubt(lane.peer.node_id)
+        return present
+
+    # Within.
+
+    def _connected(self, node_id: str, task: asyncio.Task[Lane]) -> None:
+        if self._connecting.get(node_id) is task:
+            del self._connecting[node_id]
+        if not task.cancelled():
+            task.exception()  # those who wait see it
+
+    def _accept(self) -> Lane:
+        lane = self._new_lane("", initiator=False)
+        if len(self._accepted) >= self._settings.max_lanes:
+            self.refused += 1
+            logger.warning("a lane was refused: %d are open (max_lanes)", len(self._accepted))
+            self._loop.call_soon(lane.close, "this node has too many lanes open (max_lanes)")
+            return lane
+        self._accepted.add(lane)
+        self._loop.call_later(self._settings.connect_timeout * 2, self._expect_greeting, lane)
+        return lane
+
+    def _expect_greeting(self, lane: Lane) -> None:
+        if lane.peer is None:
+            lane.close("no greeting came in time")
+
+    def _new_lane(self, target: str, *, initiator: bool) -> Lane:
+        greeting = Greeting(
+            network=self._settings.network,
+            node_id=self._here.id,
+            node_name=self._here.name,
+            host_id=self._here.host_id,
+            host_name=self._here.host,
+            labc_version=self._version,
+            max_message_bytes=self._settings.max_message_bytes,
+            target=target,
+        )
+        lane = Lane(greeting, self, self._settings, initiator=initiator)
+        self._all.add(lane)
+        return lane
+
+    async def _connect(self, node: NodeRecord) -> Lane:
+        """Direct ways first; the relay beside them when they take long, or have all failed."""
+        direct = self._loop.create_task(self._connect_direct(node))
+        relay: asyncio.Task[Lane] | None = None
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                await asyncio.wait([direct], timeout=self._settings.relay_after)
+                if direct.done() and not direct.exception():
+                    return direct.result()
+                if not self._surroundings.is_present(node.id):
+                    return await direct
+                relay = self._loop.create_task(self._connect_relay(node))
+                return await race([lambda: direct, lambda: relay], _lose, stagger=0)
+        except TimeoutError:
+            reason = f"no way to it within {self._settings.connect_timeout:g} s"
+            if direct.done() and not direct.cancelled() and (error := direct.exception()):
+                reason += f" ({error})"
+            raise self._unreachable(node, reason) from None
+        except ExceptionGroup as group:
+            raise self._unreachable(node, "; ".join(map(_brief, group.exceptions))) from None
+        except (OSError, LabcError) as error:
+            raise self._unreachable(node, _brief(error)) from None
+        finally:
+            for task in (direct, relay):
+                if task is not None and not task.done():
+                    task.cancel()
+
+    def _unreachable(self, node: NodeRecord, reason: str) -> PeerLostError:
+        self._surroundings.doubt(node.id)
+        return PeerLostError(str(node), reason, ran="no")
+
+    async def _connect_direct(self, node: NodeRecord) -> Lane:
+        if node.host_id == self._here.host_id and ABSTRACT_SOCKETS:
+            return await self._connect_to(unix_address(node.id), node.id)
+        addresses = await self._surroundings.addresses_of(node)
+        if not addresses:
+            raise ConnectionError("it told no address")
+        try:
+            return await race([_attempt(self._connect_to, address, node.id) for address in addresses], _lose)
+        except ExceptionGroup as group:
+            raise ConnectionError("; ".join(map(_brief, group.exceptions))) from None
+
+    async def _connect_to(self, address: str, node_id: str) -> Lane:
+        lane = self._new_lane(node_id, initiator=True)
+        try:
+            if (path := unix_path(address)) is not None:
+                await self._loop.create_unix_connection(lambda: lane, path)
+            elif (endpoint := tcp_endpoint(address)) is not None:
+                await self._loop.create_connection(lambda: lane, *endpoint)
+            else:
+                raise ConnectionError(f"{address}: not an address this version knows")
+            await lane.greeting()
+        except OSError as error:
+            lane.close()
+            if isinstance(error, LabcError):
+                raise
+            raise ConnectionError(f"{address}: {error.strerror or error}") from error
+        except BaseException:
+            lane.close()
+            raise
+        return lane
+
+    async def _connect_relay(self, node: NodeRecord) -> Lane:
+        lane = self._new_lane(node.id, initiator=True)
+        try:
+            self._relays.connect(lane, node.id, os.urandom(8).hex())
+            await lane.greeting()
+        except BaseException:
+            lane.close()
+            raise
+        logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
+        return lane
+
+
+def _attempt(connect: Callable[..., Awaitable[Lane]], *args: Any) -> Callable[[], Awaitable[Lane]]:
+    return lambda: connect(*args)
+
+
+def _lose(lane: Lane) -> None:
+    with suppress(Exception):
+        lane.close("another way to this node was faster")
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, HandshakeError):
+        return str(error)
+    return error.reason if isinstance(error, PeerLostError) else str(error)

@@ -1,0 +1,117 @@
+"""What nodes tell of themselves when they are asked, and what ``nodes()`` and ``functions()`` make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+
+from labc.directory import NodeRecord
+
+
+class Question:
+    """What one node may ask another."""
+
+    ADDRESSES = b"addresses"
+    DETAILS = b"details"
+
+
+class FunctionDetails(msgspec.Struct, array_like=True):
+    name: str
+    signature: str
+    doc: str
+
+
+class TopicDetails(msgspec.Struct):
+    """One subscription of a node. ``dropped`` counts messages that came faster than they were handled."""
+
+    topic: str
+    handler: str
+    waiting: int
+    handled: int
+    failed: int
+    dropped: int
+
+
+class Details(msgspec.Struct):
+    """Of one node. Fields that only a later version knows are ignored."""
+
+    node_id: str
+    pid: int = 0
+    version: str = ""
+    root_port: int = 0
+    addresses: list[str] = []
+    functions: list[FunctionDetails] = []
+    topics: list[TopicDetails] = []
+    running: int = 0
+    served: int = 0
+    failed: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    lanes: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """One node of the network. What follows ``answered`` is empty when it did not answer in time."""
+
+    name: str
+    host: str
+    id: str
+    host_id: str
+    here: bool
+    """Whether it is the node that asked."""
+    answered: bool
+    pid: int = 0
+    version: str = ""
+    root: bool = False
+    """Whether it is the root of its host."""
+    functions: int = 0
+    running: int = 0
+    """Calls that run there now."""
+    served: int = 0
+    failed: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    dropped: int = 0
+    """Messages that came faster than its handlers took them."""
+    topics: list[TopicDetails] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    lanes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, record: NodeRecord, details: Details | None, here: bool) -> Self:
+        first = (record.name, record.host, record.id, record.host_id, here)
+        if details is None:
+            return cls(*first, answered=here)
+        return cls(
+            *first,
+            answered=True,
+            pid=details.pid,
+            version=details.version,
+            root=bool(details.root_port),
+            functions=len(details.functions),
+            running=details.running,
+            served=details.served,
+            failed=details.failed,
+            refused=details.refused,
+            cancelled=details.cancelled,
+            dropped=sum(topic.dropped for topic in details.topics),
+            topics=details.topics,
+            addresses=details.addresses,
+            lanes=details.lanes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfo:
+    """One function that one node offers."""
+
+    name: str
+    signature: str
+    doc: str
+    """The first line of its documentation."""
+    host: str
+    node: str
+    node_id: str

@@ -1,0 +1,38 @@
+"""Who this process is: its host's identity and names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def host_id() -> str:
+    """The same for all processes that share this host's network, and for no others.
+
+    Not the host's name, which several may share, and nothing from the file system, which containers may share: on
+    Linux the kernel's boot and the network namespace, elsewhere the address of the network card and the name.
+    """
+    parts = [platform.node(), f"{uuid.getnode():x}"]
+    with suppress(OSError):
+        namespace = os.stat("/proc/self/ns/net")
+        parts = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), f"{namespace.st_dev}:{namespace.st_ino}"]
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def host_name() -> str:
+    return platform.node() or "localhost"
+
+
+def program_name() -> str:
+    """The node's name when none is given: the program's file, without its ending."""
+    name = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-m") else ""
+    if name == "__main__":
+        name = Path(sys.argv[0]).parent.name
+    return name if name and name.isprintable() else "python"

@@ -1,0 +1,140 @@
+"""Node: one process's place in the network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Self, TypeVar
+
+from labc.directory import NodeRecord, check_pattern
+from labc.errors import ClosedError
+from labc.fabric import new_id
+from labc.node.identity import host_id, host_name, program_name
+from labc.node.process import process
+from labc.node.runtime import Runtime
+from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
+from labc.registry import Registry
+from labc.settings import Settings
+from labc.topics import Messages
+
+logger = logging.getLogger("labc")
+
+T = TypeVar("T")
+
+
+class Node(AsyncVerbs, Registering):
+    """A node of the network, on the event loop of this program::
+
+        async with labc.Node(name="adder") as node:
+            print(await node.call("add", 2, b=3))
+
+    The first node of a process offers what ``labc.register`` and ``labc.subscribe`` were given; further ones only what
+    was given to themselves. Leaving the block leaves the network, in less than a second.
+
+    Args:
+        name: readable, need not be unique; without it the name of the program's file.
+        network: nodes with the same network name find each other.
+        settings: any other field of :class:`labc.Settings`.
+
+    Raises:
+        SettingsError: a bad setting; says which, and what was expected.
+    """
+
+    def __init__(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
+        self.settings = Settings.load(name=name, network=network, **settings)
+        self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name())
+        first = not process.functions.attached
+        self._functions = process.functions if first else Registry()
+        self._subscriptions = process.subscriptions if first else Registry()
+        self._rooms: Runtime | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique to this node, in this life."""
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def host(self) -> str:
+        """The name of this computer."""
+        return self._record.host
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """On which it runs. Raises ClosedError."""
+        return self._running().loop
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root of its host now."""
+        return self._running().fabric.root_port is not None
+
+    async def start(self) -> Self:
+        """What ``async with`` does at its beginning.
+
+        Raises:
+            FabricError: no root can be reached or opened on this host.
+            ForkedError: in the child of a process that used labc.
+        """
+        process.check_not_forked()
+        if self._rooms is not None:
+            raise ClosedError("this node is running, or was; make another")
+        rooms = Runtime(self._record, self.settings, self._functions, self._subscriptions, lambda: process.enter(self))
+        self._rooms = rooms
+        process.started(self)
+        try:
+            await rooms.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Leave the network. Closing twice is harmless."""
+        if self in process.nodes:
+            process.stopped(self)
+            await asyncio.shield(self._running().close())
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> Messages:
+        """Iterate over the messages of a topic or pattern; see :class:`labc.Messages`.
+
+        Raises:
+            NameInvalidError: the pattern can't be used; says where the mistake is.
+        """
+        return self._running().messages(check_pattern(pattern), queue_size)
+
+    async def declared(self) -> None:
+        """Returns when everything registered or subscribed so far is known to the network."""
+        await self._do(lambda rooms: rooms.declared())
+
+    def abandon(self) -> None:
+        """After fork, in the child."""
+        if self._rooms is not None:
+            self._rooms.fabric.abandon()
+
+    def rooms(self) -> Runtime:
+        """For labc's own faces. Raises ClosedError."""
+        return self._running()
+
+    def _running(self) -> Runtime:
+        process.check_not_forked()
+        if self._rooms is None:
+            raise ClosedError(f"the node {self.name!r} is not running: use it inside `async with`")
+        return self._rooms
+
+    async def _do(self, operation: Operation[T]) -> T:
+        rooms = self._running()
+        if self not in process.nodes:
+            raise ClosedError(f"the node {self.name!r} is closed")
+        if asyncio.get_running_loop() is rooms.loop:
+            return await operation(rooms)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run_operation(operation, rooms), rooms.loop))

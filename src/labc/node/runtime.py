@@ -1,0 +1,295 @@
+"""The rooms of one running node, joined. What each verb does, with its options, on the node's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from labc.directory import NodeRecord
+from labc.errors import LabcError, NotFoundError
+from labc.fabric import Declared, Fabric, Neighbourhood, Publication
+from labc.functions import Caller, Options, Outcome, Provider, Registration, current_call
+from labc.lanes import Pool
+from labc.node.details import Details, FunctionDetails, FunctionInfo, NodeInfo, Question, TopicDetails
+from labc.node.watchdog import Watchdog
+from labc.registry import Registry
+from labc.settings import Settings
+from labc.topics import Messages, Sender, Subscription, Topics
+from labc.version import __version__
+
+_ASK_WITHIN = 1.0
+_CLOSE_WITHIN = 0.2
+_MAX_RELAY_PIECES = 100_000
+_HELD = "\0held"
+"""The internal function that takes messages for subscribers which hold publishers back. No user's name has a NUL."""
+
+
+class Runtime:
+    """Open it on the loop that shall do the node's work, and close it there."""
+
+    def __init__(
+        self,
+        here: NodeRecord,
+        settings: Settings,
+        functions: Registry[Registration[..., Any]],
+        subscriptions: Registry[Subscription[..., Any]],
+        prepare: Callable[[], object],
+    ) -> None:
+        self.here = here
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._functions = functions
+        self._subscriptions = subscriptions
+        self._by_name: dict[str, Registration[..., Any]] = {}
+        self._offers: dict[str, Declared] = {}
+        self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._keeper: asyncio.Task[None] | None = None
+        self.fabric = Fabric(settings, here, self._link_changed)
+        self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost)
+        self._pool = Pool(here, settings, __version__, self)
+        self._internal = {_HELD: Registration(Registry(), self._take_held, _HELD, "loop")}
+        self._provider = Provider(here, settings, self._find_function, lambda: list(self._by_name), prepare)
+        self._pool.calls = self._provider
+        self._caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
+        self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
+        self._watchdog = Watchdog(self.loop, settings.heartbeat_timeout, self._hangs, self._turns_again)
+
+    async def open(self) -> None:
+        """Take the node's place in the network, and offer what is registered.
+
+        Raises:
+            FabricError: no root can be reached or opened on this host.
+        """
+        await self.fabric.open()
+        await self._pool.open()
+        keys = self.fabric.keys
+        await self.fabric.subscribe(keys.relays_to(self.here.id), self._relay_arrived, _MAX_RELAY_PIECES)
+        await self.fabric.answer(keys.ask(self.here.id), self._answer)
+        await asyncio.gather(self._neighbourhood.open(), self._topics.open(), self.fabric.show_presence())
+        self._keeper = asyncio.create_task(self._keep_declared(), name="labc registrations")
+        self._functions.attach(self._function_changed)
+        self._subscriptions.attach(self._subscription_changed)
+        self._watchdog.start()
+        await self.declared()
+
+    async def close(self) -> None:
+        """Leave the network. Takes less than a second, whatever runs."""
+        self._watchdog.stop()
+        self._functions.detach()
+        self._subscriptions.detach()
+        if self._keeper:
+            self._keeper.cancel()
+        while not self._jobs.empty():
+            self._jobs.get_nowait().close()
+        await self._topics.close()
+        await self._provider.close(_CLOSE_WITHIN)
+        self._neighbourhood.close()
+        self._pool.close()
+        await self.fabric.close()
+
+    async def declared(self) -> None:
+        """Returns when all that was registered and closed until now is known to the fabric."""
+        await self._jobs.join()
+
+    # Verbs.
+
+    async def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
+        return await self._caller.call(name, args, kwargs, options)
+
+    async def call_all(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> list[Outcome]:
+        return await self._caller.call_all(name, args, kwargs, options)
+
+    def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """From any thread; see :meth:`Topics.publish_now`."""
+        return self._topics.publish_now(topic, args, kwargs)
+
+    async def publish_held(
+        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> None:
+        timeout = self.settings.timeout if options.timeout is None else options.timeout
+        async with asyncio.timeout(timeout):
+            await self._topics.publish_held(holders, topic, args, kwargs)
+
+    def messages(self, pattern: str, queue_size: int | None) -> Messages:
+        size = queue_size or self.settings.queue_size
+        return Messages(pattern, size, self._topics.attach_messages, self._topics.detach_messages)
+
+    async def nodes(self, options: Options) -> list[NodeInfo]:
+        """Every node of the network, with its details if it answers."""
+        details = await self._ask_all(options)
+        records = self._neighbourhood.directory.nodes()
+        if self.here not in records:
+            records.append(self.here)
+        chosen = [record for record in records if _wanted(record, options)]
+        infos = [NodeInfo.make(record, details.get(record.id), record.id == self.here.id) for record in chosen]
+        return sorted(infos, key=lambda info: (info.host, info.name, info.id))
+
+    async def functions(self, options: Options) -> list[FunctionInfo]:
+        """Every function that is offered, with where."""
+        details = await self._ask_all(options)
+        infos = [
+            FunctionInfo(function.name, function.signature, function.doc, record.host, record.name, record.id)
+            for record in [*self._neighbourhood.directory.nodes(), self.here]
+            if _wanted(record, options) and record.id in details
+            for function in details.pop(record.id).functions
+        ]
+        return sorted(infos, key=lambda info: (info.name, info.host, info.node))
+
+    async def ping(self, options: Options) -> dict[NodeRecord, float | LabcError]:
+        """Round trips in seconds, or what prevented them, of the nodes that the options name (all, without)."""
+        timeout = 2.0 if options.timeout is None else options.timeout
+        records = [r for r in self._neighbourhood.directory.nodes() if _wanted(r, options)]
+        if not records:
+            wanted = options.node or options.host or "no other node"
+            known = self._neighbourhood.directory.nodes()
+            raise NotFoundError(wanted, nodes=len(known), hosts=len({r.host_id for r in known}))
+
+        async def one(record: NodeRecord) -> float | LabcError:
+            try:
+                return await self._caller.ping(record, timeout)
+            except LabcError as error:
+                return error
+
+        return dict(zip(records, await asyncio.gather(*map(one, records)), strict=True))
+
+    # What is registered here.
+
+    def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
+        """From any thread. Calls from this node see it at once, others when the fabric has spread it."""
+        if added:
+            self._by_name[registration.name] = registration
+        elif self._by_name.get(registration.name) is registration:
+            del self._by_name[registration.name]
+        self._later(self._declare_offer(registration.name))
+
+    def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
+        self._later((self._topics.add if added else self._topics.remove)(subscription))
+
+    def _later(self, job: Coroutine[Any, Any, None]) -> None:
+        if threading.get_ident() == self._thread:
+            self._jobs.put_nowait(job)
+        else:
+            self.loop.call_soon_threadsafe(self._jobs.put_nowait, job)
+
+    async def _keep_declared(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                await job
+            except Exception as error:
+                self.loop.call_exception_handler({"message": "labc could not declare", "exception": error})
+            finally:
+                self._jobs.task_done()
+
+    async def _declare_offer(self, name: str) -> None:
+        """Make the token of this name what it should be now."""
+        offered, wanted = name in self._offers, name in self._by_name
+        if wanted and not offered:
+            self._offers[name] = await self.fabric.declare_token(self.fabric.keys.function(name, self.here))
+        elif offered and not wanted:
+            await self._offers.pop(name).close()
+
+    def _find_function(self, name: str) -> Registration[..., Any] | None:
+        return self._by_name.get(name) or self._internal.get(name)
+
+    # Questions of other nodes.
+
+    async def _answer(self, question: bytes) -> bytes:
+        if question == Question.ADDRESSES:
+            return msgspec.msgpack.encode(self._pool.listener.addresses())
+        return msgspec.msgpack.encode(self._details())
+
+    def _details(self) -> Details:
+        counts = self._provider.counts
+        return Details(
+            node_id=self.here.id,
+            pid=os.getpid(),
+            version=__version__,
+            root_port=self.fabric.root_port or 0,
+            addresses=self._pool.listener.addresses(),
+            functions=[FunctionDetails(r.name, str(r.signature), r.summary) for r in list(self._by_name.values())],
+            topics=[TopicDetails(**row) for row in self._topics.statistics()],
+            running=self._provider.running,
+            served=counts.served,
+            failed=counts.failed,
+            refused=counts.refused,
+            cancelled=counts.cancelled,
+            lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
+        )
+
+    async def _ask_all(self, options: Options) -> dict[str, Details]:
+        timeout = _ASK_WITHIN if options.timeout is None else options.timeout
+        found = {}
+        for answer in await self.fabric.ask(self.fabric.keys.ask_all, Question.DETAILS, timeout):
+            with suppress(msgspec.DecodeError):
+                details = msgspec.msgpack.decode(answer, type=Details)
+                found[details.node_id] = details
+        return found
+
+    # What the pool of lanes needs: see lanes.pool.Surroundings.
+
+    async def addresses_of(self, node: NodeRecord) -> list[str]:
+        """Asked for each new lane: a host changes its addresses while it runs."""
+        timeout = self.settings.connect_timeout
+        answers = await self.fabric.ask(self.fabric.keys.ask(node.id), Question.ADDRESSES, timeout)
+        return msgspec.msgpack.decode(answers[0], type=list[str]) if answers else []
+
+    def is_present(self, node_id: str) -> bool:
+        return self._neighbourhood.directory.is_present(node_id)
+
+    def doubt(self, node_id: str) -> None:
+        self._neighbourhood.doubt(node_id)
+
+    def heard(self, node_id: str) -> None:
+        self._neighbourhood.directory.node_heard(node_id)
+
+    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
+        self.fabric.publish_reliably(self.fabric.keys.relay(node_id, self.here.id, relay_id), piece)
+
+    def _relay_arrived(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            if parsed := self.fabric.keys.parse_relay(publication.key):
+                self._pool.relay_arrived(*parsed, publication.payload)
+
+    # Messages that hold their publisher back.
+
+    async def _deliver_held(self, node_id: str, message: Sequence[Any]) -> None:
+        node = self._neighbourhood.directory.node(node_id)
+        if node is not None:
+            await self._caller.call_node(node, _HELD, message)
+
+    async def _take_held(self, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
+        call = current_call()
+        await self._topics.take_held(Sender(call.host, call.node, call.node_id), topic, args, kwargs, seconds)
+
+    # Changes of the network.
+
+    def _link_changed(self, up: bool) -> None:
+        self._neighbourhood.link_changed(up)
+
+    def _node_lost(self, node: NodeRecord) -> None:
+        self._pool.node_lost(node)
+
+    def _hangs(self) -> None:
+        """On the watchdog's thread: this loop turns no more. Let no others rely on it."""
+        self.fabric.withdraw_presence()
+
+    def _turns_again(self) -> None:
+        if not self.loop.is_closed():
+            task = self.loop.create_task(self.fabric.show_presence())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _wanted(record: NodeRecord, options: Options) -> bool:
+    return (options.host is None or record.host == options.host) and (
+        options.node is None or options.node in (record.name, record.id)
+    )

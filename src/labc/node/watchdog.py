@@ -1,0 +1,77 @@
+"""Notices that the node's loop turns no more.
+
+Lanes are answered by the loop, so a silent lane may mean a loop that is blocked, a process that is stopped, or one
+whose interpreter is held by a long computation and is well. The fabric tells them apart: the engine's threads keep
+the presence of a busy process, a stopped one loses it by its lease, and for a blocked loop this thread takes it away:
+it runs when the loop does not, but only where the interpreter is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger("labc")
+
+_PERIOD = 0.5
+
+
+class Watchdog:
+    """Calls ``on_hang`` on its own thread when the loop has not turned for ``limit`` seconds less a margin, and
+    ``on_return`` on the loop when it does again."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: float,
+        on_hang: Callable[[], None],
+        on_return: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._limit = max(limit - _PERIOD, _PERIOD)
+        self._on_hang = on_hang
+        self._on_return = on_return
+        self._stop = threading.Event()
+        self._turned = time.monotonic()
+        self._hangs = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._watch, name="labc watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _watch(self) -> None:
+        self._turned = time.monotonic()
+        while True:
+            before = time.monotonic()
+            if not self._ask() or self._stop.wait(_PERIOD):
+                return
+            now = time.monotonic()
+            if now - before > 2 * _PERIOD:
+                # This thread did not run either: the process was stopped, or the interpreter was held.
+                self._turned = now
+            elif not self._hangs and now - self._turned > self._limit:
+                self._hangs = True
+                logger.warning(
+                    "the event loop of this node has been blocked for %.1f s (by a function that is async but does not "
+                    "await?); other nodes now take it for hung",
+                    now - self._turned,
+                )
+                self._on_hang()
+
+    def _ask(self) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._turn)
+        except RuntimeError:  # closed
+            return False
+        return True
+
+    def _turn(self) -> None:
+        self._turned = time.monotonic()
+        if self._hangs:
+            self._hangs = False
+            self._on_return()

@@ -1,0 +1,127 @@
+"""What travels on a topic."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from labc.errors import CarryError, OutsideError
+from labc.wire import decode_arguments, encode_arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The node that published a message. Empty for a program that is not a labc node."""
+
+    host: str = ""
+    node: str = ""
+    node_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.node} on {self.host}" if self.node else "not a labc node"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, as it was published."""
+
+    topic: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    sender: Sender = field(default_factory=Sender)
+    time: datetime | None = None
+    """When it was published, by the sender's clock, in UTC."""
+
+    @property
+    def value(self) -> Any:
+        """The one value that was published; a tuple of them, when it was not just one."""
+        return self.args[0] if len(self.args) == 1 else self.args
+
+
+class _Origin(msgspec.Struct, array_like=True):
+    """The attachment of a publication."""
+
+    host: str
+    node: str
+    node_id: str
+    seconds: float
+    sizes: list[int]
+    """Of the parts of the payload: the head, then each array."""
+
+
+_encode_origin = msgspec.msgpack.Encoder().encode
+_decode_origin = msgspec.msgpack.Decoder(_Origin).decode
+
+
+def pack(sender: Sender, seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Payload and attachment of a publication.
+
+    Raises:
+        CarryError: with the place of the value that can't be carried.
+    """
+    body = encode_arguments(args, kwargs)
+    sizes = [len(body.head), *(buffer.nbytes for buffer in body.buffers)]
+    origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes)
+    payload = bytes(body.head) if not body.buffers else b"".join([body.head, *body.buffers])
+    return payload, _encode_origin(origin)
+
+
+def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Message:
+    """The message in a publication; also of a program that is not a labc node, by its declared encoding.
+
+    Raises:
+        CarryError: it can't be understood.
+    """
+    if attachment is None:
+        return Message(topic, (_foreign(payload, encoding),))
+    try:
+        origin = _decode_origin(attachment)
+        when = datetime.fromtimestamp(origin.seconds, UTC)
+    except (msgspec.DecodeError, ValueError, OverflowError, OSError):
+        return Message(topic, (_foreign(payload, encoding),))
+    if sum(origin.sizes) != len(payload) or not origin.sizes or min(origin.sizes) < 0:
+        raise CarryError(f"a message on {topic!r}", "its parts do not add up")
+    parts, start = [], 0
+    view = memoryview(payload)
+    for size in origin.sizes:
+        parts.append(view[start : start + size])
+        start += size
+    args, kwargs = decode_arguments(parts[0], parts[1:])
+    return Message(topic, tuple(args), dict(kwargs), Sender(origin.host, origin.node, origin.node_id), when)
+
+
+def _foreign(payload: bytes, encoding: str) -> Any:
+    """What a plain Zenoh program published: JSON and text by their encoding, else bytes."""
+    try:
+        if encoding.startswith(("application/json", "text/json")):
+            return msgspec.json.decode(payload)
+        if encoding.startswith(("text/", "zenoh/string")):
+            return payload.decode()
+        if encoding.startswith("application/msgpack"):
+            return msgspec.msgpack.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    return payload
+
+
+_current: ContextVar[Message] = ContextVar("labc_current_message")
+
+
+def current_message() -> Message:
+    """The message that the running handler was given: its topic, sender and time.
+
+    Raises:
+        OutsideError: this code does not handle a message.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise OutsideError("current_message() is for handlers of topics while they run") from None
+
+
+def set_current_message(message: Message) -> None:
+    _current.set(message)

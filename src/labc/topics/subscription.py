@@ -1,0 +1,178 @@
+"""``subscribe``: having a function called with what is published."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+
+from labc.directory import check_pattern
+from labc.errors import NameInvalidError
+from labc.registry import Registry
+from labc.topics.message import Message, set_current_message
+from labc.topics.queue import MessageQueue
+
+logger = logging.getLogger("labc.topics")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WhenFull = Literal["drop-oldest", "hold"]
+
+
+class Subscription(Generic[P, R]):
+    """A handler that gets the messages of a topic or pattern, until :meth:`close`. Calling it calls the handler."""
+
+    def __init__(
+        self,
+        registry: Registry[Any],
+        function: Callable[P, R],
+        topic: str,
+        when_full: WhenFull | None,
+        queue_size: int | None,
+    ) -> None:
+        self._registry = registry
+        self.function = function
+        self.topic = topic
+        self.when_full = when_full
+        self.queue_size = queue_size
+        self.__wrapped__ = function
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", topic)
+        self.__qualname__ = getattr(function, "__qualname__", topic)
+        self.__module__ = getattr(function, "__module__", "") or ""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def close(self) -> None:
+        """Take no more messages; those that wait are still handled. Closing twice is harmless."""
+        self._registry.remove(self)
+
+    def __repr__(self) -> str:
+        return f"<labc subscription of {self.__name__} to {self.topic!r}>"
+
+
+def make_subscription(
+    registry: Registry[Any],
+    function: Callable[P, R],
+    topic: str | None,
+    when_full: WhenFull | None,
+    queue_size: int | None,
+) -> Subscription[P, R]:
+    function = cast("Callable[P, R]", getattr(function, "function", function))  # a handle of another decorator
+    if not callable(function):
+        raise TypeError(f"subscribe() takes a function, not {function!r}")
+    if topic is None:
+        topic = getattr(function, "__name__", "<lambda>")
+        if topic == "<lambda>":
+            raise NameInvalidError(f"{function!r} has no name of its own: say subscribe(..., topic='...')")
+    if when_full not in (None, "drop-oldest", "hold"):
+        raise ValueError(f"subscribe(when_full={when_full!r}): expected 'drop-oldest' or 'hold'")
+    if queue_size is not None and (not isinstance(queue_size, int) or queue_size < 1):
+        raise ValueError(f"subscribe(queue_size={queue_size!r}): expected a whole number of at least 1")
+    subscription = Subscription(registry, function, check_pattern(topic), when_full, queue_size)
+    registry.add(subscription)
+    return subscription
+
+
+class Delivery:
+    """Calls one subscription's handler, one message after the other, in the order in which they came."""
+
+    def __init__(
+        self,
+        subscription: Subscription[..., Any],
+        queue_size: int,
+        prepare: Callable[[], object],
+        in_thread: Callable[[contextvars.Context, Callable[[], None]], Any],
+    ) -> None:
+        self.subscription = subscription
+        self.queue = MessageQueue(queue_size)
+        self.handled = 0
+        self.failed = 0
+        self._prepare = prepare
+        self._in_thread = in_thread
+        self._is_coroutine = inspect.iscoroutinefunction(subscription.function)
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._task = asyncio.create_task(self._deliver(), name=f"labc topic {subscription.topic}")
+        self._closing = False
+
+    def put(self, message: Message) -> None:
+        """From the loop: handle this when it is its turn."""
+        self.queue.put(message)
+        self._work.set()
+        if self.queue.full:
+            self._room.clear()
+
+    async def put_when_room(self, message: Message) -> None:
+        """The same, for a publisher who is held back until there is room."""
+        while self.queue.full:
+            self._room.clear()
+            await self._room.wait()
+        self.put(message)
+
+    def finish(self) -> None:
+        """End when everything that waits is handled."""
+        self._closing = True
+        self._work.set()
+
+    async def close(self) -> None:
+        """End now."""
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=0.2)
+
+    async def _deliver(self) -> None:
+        while True:
+            while not self.queue:
+                if self._closing:
+                    return
+                self._work.clear()
+                await self._work.wait()
+            self._prepare()
+            if self._is_coroutine:
+                await self._handle_here()
+            else:
+                await self._in_thread(contextvars.copy_context(), self._handle_burst)
+            self._room.set()
+
+    async def _handle_here(self) -> None:
+        message = self.queue.take()
+        set_current_message(message)
+        try:
+            await cast(Any, self.subscription.function(*message.args, **message.kwargs))
+            self.handled += 1
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._log(message, error)
+
+    def _handle_burst(self) -> None:
+        """In a thread: whatever waits, with one change of thread for all of it."""
+        for _ in range(len(self.queue)):
+            try:
+                message = self.queue.take()
+            except IndexError:  # dropped meanwhile to make room
+                return
+            set_current_message(message)
+            try:
+                self.subscription.function(*message.args, **message.kwargs)
+                self.handled += 1
+            except BaseException as error:
+                self._log(message, error)
+            if not self._room.is_set():
+                return  # somebody may be held back: let the loop tell him
+
+    def _log(self, message: Message, error: BaseException) -> None:
+        self.failed += 1
+        logger.warning(
+            "the handler %s of topic %r raised %s: %s",
+            self.subscription.__name__,
+            message.topic,
+            type(error).__name__,
+            error,
+            exc_info=error,
+        )

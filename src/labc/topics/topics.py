@@ -1,0 +1,209 @@
+"""Topics of one node: what it publishes, and what is handed to its subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from labc.directory import NodeRecord, check_topic, matches
+from labc.errors import LabcError, PeerLostError
+from labc.fabric import Declared, Fabric, Publication, TokenEvent
+from labc.settings import Settings
+from labc.topics.message import Message, Sender, pack, unpack
+from labc.topics.stream import Messages
+from labc.topics.subscription import Delivery, Subscription
+
+logger = logging.getLogger("labc.topics")
+
+Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
+"""``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
+
+
+@dataclass(slots=True)
+class _Pattern:
+    """One subscription of the engine, shared by all that take the same pattern."""
+
+    sinks: list[Delivery | Messages] = field(default_factory=list)
+    declared: Declared | None = None
+    dropped_before: Callable[[], int] = lambda: 0
+
+
+class Topics:
+    """``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions."""
+
+    def __init__(
+        self,
+        here: NodeRecord,
+        settings: Settings,
+        fabric: Fabric,
+        deliver: Deliver,
+        prepare: Callable[[], object],
+        in_thread: Callable[..., Any],
+    ) -> None:
+        self._sender = Sender(here.host, here.name, here.id)
+        self._settings = settings
+        self._fabric = fabric
+        self._deliver = deliver
+        self._prepare = prepare
+        self._in_thread = in_thread
+        self._patterns: dict[str, _Pattern] = {}
+        self._held: dict[int, tuple[Delivery, Declared]] = {}
+        self._holders: frozenset[tuple[str, str]] = frozenset()
+        self._deliveries: dict[int, Delivery] = {}
+        self._lock = asyncio.Lock()
+        self.published = 0
+        self.undecodable = 0
+
+    async def open(self) -> None:
+        """From here on know which subscribers hold publishers back."""
+        keys = self._fabric.keys
+        await self._fabric.watch_tokens(keys.all_holds, self._hold_tokens)
+        await self._fabric.list_tokens(keys.all_holds, 1.0)
+
+    async def close(self) -> None:
+        for delivery in self._deliveries.values():
+            await delivery.close()
+        for pattern in self._patterns.values():
+            for sink in pattern.sinks:
+                if isinstance(sink, Messages):
+                    sink.finish()
+
+    # Publishing.
+
+    def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """Publish to those who take what comes. From any thread.
+
+        Returns:
+            The ids of the nodes that want to be waited for: give them to :meth:`publish_held`.
+        """
+        payload, origin = pack(self._sender, time.time(), tuple(args), dict(kwargs))
+        self._fabric.publish(self._fabric.keys.topic(check_topic(topic)), payload, origin)
+        self.published += 1
+        if not self._holders:
+            return []
+        return sorted({node_id for node_id, pattern in self._holders if matches(pattern, topic)})
+
+    async def publish_held(
+        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Publish to subscribers that hold publishers back; returns when all of them have taken it.
+
+        A subscriber that is lost is not waited for.
+        """
+        message = [topic, list(args), dict(kwargs), time.time()]
+        results = await asyncio.gather(
+            *(self._deliver_held(node_id, message) for node_id in holders), return_exceptions=True
+        )
+        for error in results:
+            if isinstance(error, BaseException) and not isinstance(error, PeerLostError):
+                raise error
+
+    async def take_held(self, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
+        """A message from a publisher who waits until there is room for it."""
+        message = Message(topic, tuple(args), dict(kwargs), sender, datetime.fromtimestamp(seconds, UTC))
+        for delivery, _ in list(self._held.values()):
+            if matches(delivery.subscription.topic, topic):
+                await delivery.put_when_room(message)
+
+    async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
+        if node_id == self._sender.node_id:
+            await self.take_held(self._sender, *message)
+        else:
+            await self._deliver(node_id, message)
+
+    # Subscribing.
+
+    async def add(self, subscription: Subscription[..., Any]) -> None:
+        """Returns when messages that are published from now on reach it."""
+        queue_size = subscription.queue_size or self._settings.queue_size
+        delivery = Delivery(subscription, queue_size, self._prepare, self._in_thread)
+        self._deliveries[id(subscription)] = delivery
+        if (subscription.when_full or self._settings.when_full) == "hold":
+            key = self._fabric.keys.hold(self._sender.node_id, subscription.topic)
+            declared = await self._fabric.declare_token(key)
+            self._held[id(subscription)] = (delivery, declared)
+        else:
+            await self._attach(subscription.topic, delivery)
+
+    async def remove(self, subscription: Subscription[..., Any]) -> None:
+        delivery = self._deliveries.pop(id(subscription), None)
+        if delivery is None:
+            return
+        if (held := self._held.pop(id(subscription), None)) is not None:
+            if not any(d.subscription.topic == subscription.topic for d, _ in self._held.values()):
+                await held[1].close()
+        else:
+            await self._detach(subscription.topic, delivery)
+        delivery.finish()
+
+    async def attach_messages(self, messages: Messages) -> None:
+        await self._attach(messages.pattern, messages)
+
+    async def detach_messages(self, messages: Messages) -> None:
+        await self._detach(messages.pattern, messages)
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Of each subscription: its topic, what waits, was handled, failed, and was dropped."""
+        return [
+            {
+                "topic": delivery.subscription.topic,
+                "handler": delivery.subscription.__name__,
+                "waiting": len(delivery.queue),
+                "handled": delivery.handled,
+                "failed": delivery.failed,
+                "dropped": delivery.queue.dropped + self._dropped_before(delivery.subscription.topic),
+            }
+            for delivery in self._deliveries.values()
+        ]
+
+    def _dropped_before(self, topic: str) -> int:
+        pattern = self._patterns.get(topic)
+        return pattern.dropped_before() if pattern else 0
+
+    async def _attach(self, topic: str, sink: Delivery | Messages) -> None:
+        async with self._lock:
+            pattern = self._patterns.setdefault(topic, _Pattern())
+            pattern.sinks.append(sink)
+            if pattern.declared is None:
+                key = self._fabric.keys.topic(topic)
+                limit = max(self._settings.queue_size, 1000) * 10
+                pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
+                    key, lambda publications: self._arrived(pattern, publications), limit
+                )
+
+    async def _detach(self, topic: str, sink: Delivery | Messages) -> None:
+        async with self._lock:
+            pattern = self._patterns.get(topic)
+            if pattern is None or sink not in pattern.sinks:
+                return
+            pattern.sinks.remove(sink)
+            if not pattern.sinks:
+                del self._patterns[topic]
+                if pattern.declared is not None:
+                    await pattern.declared.close()
+
+    # Arriving.
+
+    def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
+        for publication in publications:
+            topic = self._fabric.keys.parse_topic(publication.key)
+            try:
+                message = unpack(topic, publication.payload, publication.attachment, publication.encoding)
+            except LabcError as error:
+                self.undecodable += 1
+                logger.warning("a message on %r can't be understood: %s", topic, error)
+                continue
+            for sink in pattern.sinks:
+                sink.put(message)
+
+    def _hold_tokens(self, events: list[TokenEvent]) -> None:
+        holders = set(self._holders)
+        for event in events:
+            if (parsed := self._fabric.keys.parse_hold(event.key)) is not None:
+                (holders.add if event.appeared else holders.discard)(parsed)
+        self._holders = frozenset(holders)

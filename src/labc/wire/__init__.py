@@ -1,0 +1,59 @@
+"""The wire protocol of a lane as a pure state machine: bytes in, events out; no sockets, clocks or threads."""
+
+from labc.wire.codec import Body, decode, encode
+from labc.wire.conversation import Conversation
+from labc.wire.events import (
+    Broken,
+    Cancelled,
+    Credited,
+    Ended,
+    Event,
+    Failed,
+    GoodbyeReceived,
+    Greeted,
+    Item,
+    Ponged,
+    Refused,
+    Replied,
+    Requested,
+)
+from labc.wire.extensions import Buffer, Extension, register
+from labc.wire.failures import Failure
+from labc.wire.greeting import Greeting, check
+from labc.wire.heartbeat import Action, Heartbeat
+from labc.wire.messages import Request, decode_arguments, encode_arguments
+from labc.wire.records import Record
+from labc.wire.window import Window
+
+__all__ = [
+    "Action",
+    "Body",
+    "Broken",
+    "Buffer",
+    "Cancelled",
+    "Conversation",
+    "Credited",
+    "Ended",
+    "Event",
+    "Extension",
+    "Failed",
+    "Failure",
+    "GoodbyeReceived",
+    "Greeted",
+    "Greeting",
+    "Heartbeat",
+    "Item",
+    "Ponged",
+    "Record",
+    "Refused",
+    "Replied",
+    "Request",
+    "Requested",
+    "Window",
+    "check",
+    "decode",
+    "decode_arguments",
+    "encode",
+    "encode_arguments",
+    "register",
+]

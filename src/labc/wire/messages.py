@@ -1,0 +1,73 @@
+"""The payload of a request, and the arguments in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from labc.errors import CarryError, ProtocolError
+from labc.wire.codec import Body, decode, encode_parts
+from labc.wire.frames import Data
+
+
+class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The envelope of a call. Further fields at its end, of later versions, are ignored."""
+
+    name: str
+    """The function."""
+
+    timeout: float | None
+    """Seconds that the caller still waits; None: for ever."""
+
+    arguments: msgspec.Raw
+    """As `encode_arguments` made them. They are decoded apart: if they can't be, the call fails and not the lane."""
+
+    streams: int = 0
+    """How many streams the caller sends along, on the channels 1, 2…"""
+
+    want_stream: bool = False
+    """The result is wanted as ITEM frames and an END, not as one REPLY."""
+
+    def encode(self) -> bytes:
+        """The head of a REQUEST message."""
+        return _encode(self)
+
+    @classmethod
+    def decode(cls, head: Data) -> Request:
+        """The envelope in a REQUEST message, its arguments not yet decoded.
+
+        Raises:
+            ProtocolError: the head is no envelope.
+        """
+        try:
+            return _decode(head)
+        except Exception as error:
+            raise ProtocolError(f"a request can't be read: {error}") from error
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Request).decode
+
+
+def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body:
+    """The arguments of a call, to be sent once or to several providers.
+
+    Raises:
+        CarryError: a value can't be carried; ``where`` is its place: ``args[0].frames[3]``, ``kwargs['x']``.
+    """
+    return encode_parts(("args", list(args)), ("kwargs", dict(kwargs)))
+
+
+def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call: ``(args, kwargs)``.
+
+    Raises:
+        CarryError: a value can't be decoded here.
+    """
+    value = decode(raw, buffers, "arguments")
+    match value:
+        case [list(args), dict(kwargs)] if all(type(name) is str for name in kwargs):
+            return tuple(args), kwargs
+    raise CarryError("arguments", "not a list of arguments and a map of named ones")
