@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,10 @@ _OPEN_TIMEOUT_MS = 1000
 """How long a port that accepts a connection may take to answer as a root (Zenoh: 10 s)."""
 
 _RETRY = {"period_init_ms": 20, "period_max_ms": 200, "period_increase_factor": 2}
+
+# Zenoh closes a TCP link with a linger of 10 s, on one of its receiving threads (2, by default): with a cut cable the
+# links to two hosts would keep a root from serving even its own host for that long. One thread for each of 16 hosts.
+os.environ.setdefault("ZENOH_RUNTIME", "(rx: (worker_threads: 16))")
 
 # Zenoh's log would go to stderr in its own format; errors that matter reach us as exceptions.
 zenoh.try_init_log_from_env()  # type: ignore[no-untyped-call]

@@ -105,7 +105,12 @@ class Pool:
         if task is None:
             task = self._connecting[node.id] = self._loop.create_task(self._connect(node))
             task.add_done_callback(lambda done: self._connected(node.id, done))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _being_cancelled():
+                raise PeerLostError(str(node), "it left the network", ran="no") from None
+            raise
 
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: an idle lane to it is of no more use, a busy one has its heartbeats."""
@@ -259,6 +264,12 @@ class Pool:
             raise
         logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
         return lane
+
+
+def _being_cancelled() -> bool:
+    """Whether it is this very task that somebody cancels, and not what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _attempt(connect: Callable[..., Awaitable[Lane]], *args: Any) -> Callable[[], Awaitable[Lane]]:

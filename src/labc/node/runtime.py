@@ -25,6 +25,7 @@ from labc.version import __version__
 
 _ASK_WITHIN = 1.0
 _CLOSE_WITHIN = 0.2
+_LOOK_AROUND = 0.5
 _MAX_RELAY_PIECES = 100_000
 _HELD = "\0held"
 """The internal function that takes messages for subscribers which hold publishers back. No user's name has a NUL."""
@@ -51,6 +52,7 @@ class Runtime:
         self._offers: dict[str, Declared] = {}
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
+        self._opened = 0.0
         self.fabric = Fabric(settings, here, self._link_changed)
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost)
         self._pool = Pool(here, settings, __version__, self)
@@ -77,6 +79,7 @@ class Runtime:
         self._functions.attach(self._function_changed)
         self._subscriptions.attach(self._subscription_changed)
         self._watchdog.start()
+        self._opened = self.loop.time()
         await self.declared()
 
     async def close(self) -> None:
@@ -106,6 +109,7 @@ class Runtime:
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
+        await self._looked_around()
         return await self._caller.call_all(name, args, kwargs, options)
 
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
@@ -125,6 +129,7 @@ class Runtime:
 
     async def nodes(self, options: Options) -> list[NodeInfo]:
         """Every node of the network, with its details if it answers."""
+        await self._looked_around()
         details = await self._ask_all(options)
         records = self._neighbourhood.directory.nodes()
         if self.here not in records:
@@ -135,6 +140,7 @@ class Runtime:
 
     async def functions(self, options: Options) -> list[FunctionInfo]:
         """Every function that is offered, with where."""
+        await self._looked_around()
         details = await self._ask_all(options)
         infos = [
             FunctionInfo(function.name, function.signature, function.doc, record.host, record.name, record.id)
@@ -146,6 +152,7 @@ class Runtime:
 
     async def ping(self, options: Options) -> dict[NodeRecord, float | LabcError]:
         """Round trips in seconds, or what prevented them, of the nodes that the options name (all, without)."""
+        await self._looked_around()
         timeout = 2.0 if options.timeout is None else options.timeout
         records = [r for r in self._neighbourhood.directory.nodes() if _wanted(r, options)]
         if not records:
@@ -160,6 +167,11 @@ class Runtime:
                 return error
 
         return dict(zip(records, await asyncio.gather(*map(one, records)), strict=True))
+
+    async def _looked_around(self) -> None:
+        """A root that has just opened needs a moment to find the others, before anybody can tell who is there."""
+        if self.fabric.root_port is not None:
+            await asyncio.sleep(self._opened + _LOOK_AROUND - self.loop.time())
 
     # What is registered here.
 
