@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -12,6 +13,62 @@ _SOURCE = """
 import contextlib, json, os, sys, threading, time, traceback
 import labc
 import labc.aio
+
+def start_call(*args, at={}, **kwargs):
+    # In a thread; see call_result.
+    def run():
+        began = time.time()
+        try:
+            outcome = {"value": labc.at(**at).call(*args, **kwargs)}
+        except Exception as error:
+            outcome = {"error": type(error).__name__, "text": str(error), "ran": getattr(error, "ran", None)}
+        outcome |= {"began": began, "ended": time.time()}
+        results.append(outcome)
+    results = []
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    calls.append((thread, results))
+
+calls = []
+
+def call_result(timeout=20):
+    # Of the oldest call that was started.
+    thread, results = calls.pop(0)
+    thread.join(timeout)
+    return results[0] if results else {"error": "none", "text": "the call has not ended"}
+
+def names():
+    return sorted(node.name for node in labc.at(timeout=0.3).nodes())
+
+def until(condition, timeout=15):
+    # The seconds until the condition holds.
+    began = time.time()
+    while not condition():
+        if time.time() - began > timeout:
+            raise TimeoutError(f"not within {timeout} s")
+        time.sleep(0.005)
+    return time.time() - began
+
+received = []
+
+def receive(number):
+    received.append((number, time.time()))
+
+def publish_numbers(topic, period):
+    # Until stop is set.
+    stop.clear()
+    def run():
+        number = 0
+        while not stop.wait(period):
+            labc.publish(topic, number)
+            number += 1
+        sent.append(number)
+    global publisher
+    publisher = threading.Thread(target=run, daemon=True)
+    publisher.start()
+
+stop = threading.Event()
+sent = []
 
 def reader():
     for line in sys.stdin:
@@ -55,8 +112,6 @@ class Agent:
 
     def answer(self, timeout: float = 15.0) -> Any:
         """The value, which must be JSON (anything else comes as its repr). Raises RemoteFailure."""
-        import re
-
         match = self.program.expect(re.compile(r"^=> (.*)$"), timeout)
         answer = json.loads(match[1])
         if "error" in answer:

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, LabcError, SettingsError
-from labc.functions import Options, Outcome, being_spawned
+from labc.functions import Options, Outcome, Registration, being_spawned
 from labc.node import FunctionInfo, Node, NodeInfo, Operation, Registering, Runtime, process, run_operation
-from labc.topics import Message, Messages
+from labc.topics import Message, Messages, Subscription
 
 logger = logging.getLogger("labc")
 
@@ -226,6 +226,21 @@ class BlockingMessages:
             return self._portal.run("messages", lambda _: self._messages.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
+
+
+@contextmanager
+def serving_elsewhere() -> Iterator[None]:
+    """In here ``serve()`` returns at once: somebody else keeps the program alive afterwards (``labc serve``)."""
+    process.serving_is_handled = True
+    try:
+        yield
+    finally:
+        process.serving_is_handled = False
+
+
+def registered() -> tuple[list[Registration[..., Any]], list[Subscription[..., Any]]]:
+    """The functions and the subscriptions of this process, in their order."""
+    return list(process.functions.entries()), list(process.subscriptions.entries())
 
 
 def welcome(node: Node) -> str:

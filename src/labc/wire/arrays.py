@@ -47,7 +47,8 @@ def _unpack_array(packed: Any) -> np.ndarray[Any, Any]:
 
 
 def _pack_scalar(scalar: np.generic) -> list[Any]:
-    return [_describe(scalar.dtype), scalar.tobytes()]
+    # An empty text has no size and yet a few bytes.
+    return [_describe(scalar.dtype), scalar.tobytes()[: scalar.dtype.itemsize]]
 
 
 def _unpack_scalar(packed: Any) -> Any:

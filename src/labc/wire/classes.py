@@ -1,7 +1,7 @@
 """Dataclasses, Structs and Enums: their fields on the way out, their classes on the way in.
 
-Nothing is imported, and no code of a class is run, because the network names it: a class is looked up among the
-modules that are loaded, and must be what it is taken for.
+Nothing is imported because the network names it: a class is looked up among the modules that are loaded, and must
+be what it is taken for. Of its own code only the ``__post_init__`` of a Struct and the ``_missing_`` of an Enum run.
 """
 
 from __future__ import annotations

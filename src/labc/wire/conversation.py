@@ -357,14 +357,14 @@ class Conversation:
 
     def _on_cancel(self, message: Message) -> Event | None:
         id = message.id
-        if id in self._served:
-            self._served.remove(id)
-            if self._outbox.has_large:
-                self._outbox.discard(id)
-            return Cancelled(id)
         if not self._peer_ids.was_used(id):
             raise ProtocolError(f"a CANCEL for id {id}, which was never called")
-        return None
+        if self._outbox.has_large:
+            self._outbox.discard(id)  # it may be the answer that is on its way
+        if id not in self._served:
+            return None
+        self._served.remove(id)
+        return Cancelled(id)
 
     def _on_item(self, message: Message) -> Event | None:
         if not self._is_open(message, self._calls if message.channel == 0 else self._served):

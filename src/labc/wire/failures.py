@@ -40,7 +40,6 @@ _FIELDS: Final[dict[type[LabcError], tuple[str, ...]]] = {
 """The errors that are themselves again at the caller, and the fields they are built from (none: their message).
 Others of ours are about the state of the process that raises them, and reach the caller as RemoteError."""
 
-_POSITIONAL: Final = frozenset({"name", "timeout", "where", "reason", "function", "problem", "type", "message"})
 _LIMITS: Final = {"traceback": MAX_TRACEBACK_BYTES}
 _CLASSES: Final = {error.__name__: error for error in _FIELDS}
 
@@ -125,8 +124,7 @@ def _rebuilt(failure: Failure) -> LabcError | None:
     try:
         if not _FIELDS[cls]:
             return cls(failure.message)
-        positional = [fields.pop(name) for name in _FIELDS[cls] if name in _POSITIONAL and name in fields]
-        return cls(*positional, **fields)
+        return cls(**fields)
     except Exception:
         return None  # fields of a later version, or made up: the text is still worth showing
 

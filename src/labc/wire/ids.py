@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 MAX_GAPS = 4096
 """Ranges of skipped ids that are remembered. A gap stays for each request that was withdrawn before it was sent;
 what is older than that many is taken for used."""
@@ -29,19 +31,22 @@ class UsedIds:
             return False
         if id > self._next:
             self._gaps.append(range(self._next, id, 2))
-            del self._gaps[:-MAX_GAPS]
             self._next = id + 2
-            return True
-        return self._use_gap(id)
+        else:
+            index = self._gap_of(id)
+            if index is None:
+                return False
+            gap = self._gaps[index]
+            rest = (range(gap.start, id, 2), range(id + 2, gap.stop, 2))
+            self._gaps[index : index + 1] = [part for part in rest if part]
+        del self._gaps[:-MAX_GAPS]
+        return True
 
     def was_used(self, id: int) -> bool:
         """Whether the id has appeared, or is so old that it may have."""
-        return 0 < id < self._next and (id - self._next) % 2 == 0 and not any(id in gap for gap in self._gaps)
+        return 0 < id < self._next and (id - self._next) % 2 == 0 and self._gap_of(id) is None
 
-    def _use_gap(self, id: int) -> bool:
-        for index, gap in enumerate(self._gaps):
-            if id in gap:
-                rest = [range(gap.start, id, 2), range(id + 2, gap.stop, 2)]
-                self._gaps[index : index + 1] = [part for part in rest if part]
-                return True
-        return False
+    def _gap_of(self, id: int) -> int | None:
+        """The index of the gap with this id; they are in order and apart."""
+        index = bisect_right(self._gaps, id, key=lambda gap: gap.start) - 1
+        return index if index >= 0 and id in self._gaps[index] else None

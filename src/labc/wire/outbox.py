@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 from labc.wire.frames import (
     ABORT,
@@ -200,9 +201,10 @@ class Outbox:
         if not ready:
             return []
         self.pending_bytes = 0
-        data = ready[0] if len(ready) == 1 else b"".join(ready)  # type: ignore[arg-type]
+        frames = cast("deque[bytes]", ready)
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
         ready.clear()
-        return [data]  # type: ignore[list-item]
+        return [data]
 
     def _take_ready(self, pieces: list[Data]) -> int:
         """Take the first small message. A larger one is moved to where they take turns. Returns the bytes taken."""
@@ -255,7 +257,10 @@ class Outbox:
         """Drop the large messages of a conversation and what waits behind them: their kinds, and those begun."""
         kinds: set[int] = set()
         begun: list[Outgoing] = []
-        for key in [key for key in self._lines if key[0] == id]:
+        keys = [key for key in self._lines if key[0] == id]
+        if not keys:
+            return kinds, begun
+        for key in keys:
             for _, entry in self._lines.pop(key):
                 kinds.add(_kind(entry))
                 self.pending_bytes -= _size(entry)

@@ -74,7 +74,8 @@ def test_fortran_order_is_kept_without_a_copy() -> None:
     body = encode(array)
     assert np.shares_memory(np.frombuffer(body.buffers[0], "u1"), array)
     got = decode(body.head, body.buffers)
-    assert got.flags.f_contiguous and not got.flags.c_contiguous
+    assert got.flags.f_contiguous
+    assert not got.flags.c_contiguous
     assert np.array_equal(got, array)
 
 
@@ -93,8 +94,9 @@ def test_subclasses_arrive_as_arrays() -> None:
 
 @pytest.mark.parametrize(
     "scalar",
-    [np.float64(1.5), np.float32(1.5), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True), np.complex64(1j), np.str_("ü"),
-     np.str_(""), np.bytes_(b"ab"), np.datetime64("2024-01-01T00:00", "m"), np.timedelta64(3, "h"), np.float16(0.5)],
+    [np.float64(1.5), np.float32(1.5), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True), np.complex64(1j),
+     np.str_("ü"), np.str_(""), np.bytes_(b"ab"), np.datetime64("2024-01-01T00:00", "m"),
+     np.timedelta64(3, "h"), np.float16(0.5)],
     ids=repr,
 )  # fmt: skip
 def test_scalars_keep_their_type(scalar: Any) -> None:
@@ -108,7 +110,8 @@ def test_structured_scalars_keep_their_fields() -> None:
     scalar = np.array([(1, 2.5)], [("a", "i4"), ("b", "f8")])[0]
     got = carried(scalar)
     assert type(got) is np.void
-    assert got == scalar and got["b"] == 2.5
+    assert got == scalar
+    assert got["b"] == 2.5
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_structured_scalars_keep_their_fields() -> None:
     ],
 )
 def test_what_can_not_be_carried_is_refused_at_the_sender(array: Any, words: str) -> None:
-    with pytest.raises(CarryError, match="^value\\[1\\]: ") as caught:
+    with pytest.raises(CarryError, match=r"^value\[1\]: ") as caught:
         encode([0, array])
     assert words in str(caught.value)
 

@@ -4,7 +4,7 @@ import random
 import threading
 import zoneinfo
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -48,13 +48,14 @@ def same(a: Any, b: Any) -> bool:
 VALUES = [
     None, True, False, 0, -1, 2**63 - 1, 2**64 - 1, -(2**63), 2**64, -(2**63) - 1, 2**1000, -(2**1000), 255 << 56,
     0.0, -0.0, 1.5, math.inf, math.nan, "", "grüße", "\0", b"", b"abc", bytearray(b""), bytearray(b"abc"),
-    [], [1, [2, [3]]], (), (1,), (1, (2, [3, (4,)])), [(1, 2), (3, 4)], {}, {"a": 1}, {1: "a", None: 2, 1.5: 3, True: 4},
+    [], [1, [2, [3]]], (), (1,), (1, (2, [3, (4,)])), [(1, 2), (3, 4)], {}, {"a": 1},
+    {1: "a", None: 2, 1.5: 3, False: 4},
     {(1, 2): 3, b"k": (4,), frozenset({1}): [5]}, {"a": {"b": {(): ()}}},
     set(), {1, "a", (2, 3)}, frozenset({frozenset({1}), 2}), {2**70, 1},
     1 + 2j, complex(-0.0, math.inf), Decimal("1.10"), Decimal("-0E+5"), Decimal("sNaN"), Decimal("Infinity"),
-    UUID(int=5), date(2024, 2, 29), time(1, 2, 3, 4), time(1, 2, fold=1), time(1, tzinfo=timezone.utc),
+    UUID(int=5), date(2024, 2, 29), time(1, 2, 3, 4), time(1, 2, fold=1), time(1, tzinfo=UTC),
     timedelta(-1, 5, 7), timedelta.max, timedelta.min, datetime(2024, 1, 1), datetime.max, datetime.min,
-    datetime(2024, 1, 1, tzinfo=timezone.utc), datetime(2024, 1, 1, tzinfo=timezone(-timedelta(hours=3, seconds=7))),
+    datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=timezone(-timedelta(hours=3, seconds=7))),
     datetime(2024, 10, 27, 2, 30, fold=1), range(3), range(10, -5, -3), slice(1, None, (2, "x")),
     Path("/tmp/a b/ü"), Path("relative"), Path("raw\udcff"),
 ]  # fmt: skip
@@ -201,7 +202,7 @@ def test_a_key_whose_repr_fails_breaks_no_error() -> None:
         encode({Odd(): 1})
 
 
-@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}, lambda v: {(v,): 1}])
+@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}, lambda v: {(1,): v}])
 def test_depth_is_carried_up_to_the_limit_and_refused_beyond(wrap: Any) -> None:
     value: Any = 1
     for _ in range(MAX_DEPTH // 2):
@@ -241,7 +242,7 @@ def test_depth_is_carried_up_to_the_limit_and_refused_beyond(wrap: Any) -> None:
     ],
 )
 def test_malformed_heads_are_carry_errors(head: bytes) -> None:
-    with pytest.raises(CarryError, match="^result: "):
+    with pytest.raises(CarryError, match=r"^result: "):
         decode(head, (), "result")
 
 
@@ -264,7 +265,8 @@ def test_a_buffer_can_not_be_used_twice() -> None:
 
 hashables = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(), st.decimals(allow_nan=False),
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(),
+        st.decimals(allow_nan=False),
         st.uuids(), st.dates(), st.timedeltas(), st.datetimes(),
         st.datetimes(timezones=st.timezones(no_cache=False)).filter(lambda moment: moment.utcoffset() is not None),
         st.complex_numbers(allow_nan=False),

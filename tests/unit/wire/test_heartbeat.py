@@ -39,7 +39,8 @@ def test_our_own_absence_is_not_counted_against_the_peer() -> None:
     heartbeat = Heartbeat(1.0, 4.0, now=0.0)
     heartbeat.next(0.0)
     action = heartbeat.next(1000.0)
-    assert action.ping and not action.lost
+    assert action.ping
+    assert not action.lost
     actions = run(heartbeat, action.at, 2000.0)
     assert actions[-1][1].lost
     assert actions[-1][0] == 1004.0

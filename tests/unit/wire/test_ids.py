@@ -24,7 +24,8 @@ def test_a_jump_costs_one_gap() -> None:
     assert ids.use(2**63 + 1)
     assert ids.use(12345)
     assert not ids.use(12345)
-    assert ids.was_used(12345) and not ids.was_used(12343)
+    assert ids.was_used(12345)
+    assert not ids.was_used(12343)
 
 
 def test_gaps_are_bounded_and_the_oldest_count_as_used() -> None:
@@ -33,6 +34,14 @@ def test_gaps_are_bounded_and_the_oldest_count_as_used() -> None:
         assert ids.use(3 + 4 * n)
     assert not ids.use(1)
     assert ids.use(1 + 4 * (MAX_GAPS + 5))
+
+
+def test_splitting_a_gap_is_bounded_too() -> None:
+    ids = UsedIds(1)
+    assert ids.use(1_000_001)
+    for n in range(5, 4 * MAX_GAPS + 1000, 4):
+        assert ids.use(n)
+    assert len(ids._gaps) == MAX_GAPS
 
 
 @given(st.permutations(range(1, 41, 2)), st.integers(0, 1000))

@@ -55,4 +55,5 @@ def test_arrays_travel_beside_the_arguments() -> None:
     body = encode_arguments((array,), {"scale": array})
     assert len(body.buffers) == 2
     (first,), kwargs = decode_arguments(body.head, body.buffers)
-    assert np.array_equal(first, array) and np.array_equal(kwargs["scale"], array)
+    assert np.array_equal(first, array)
+    assert np.array_equal(kwargs["scale"], array)

@@ -97,7 +97,7 @@ def test_a_small_message_overtakes_large_ones() -> None:
     sent += b"".join(outbox.take(1))
     assert (Kind.REPLY, 0, 7) in headers(sent)
     assert len(sent) < 2 * (MAX_CHUNK + 1000)
-    assert [m.id for m in parse(sent + drain(outbox))][0] == 7
+    assert next(m.id for m in parse(sent + drain(outbox))) == 7
 
 
 def test_large_messages_take_turns() -> None:

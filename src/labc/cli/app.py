@@ -1,0 +1,97 @@
+"""The ``labc`` program: its verbs, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+import labc
+from labc.cli import call, functions, nodes, ping, publish, serve, subscribe, version
+from labc.cli.leaving import leave_on_signals
+from labc.cli.logs import show_logs
+from labc.cli.options import ANY_ARGUMENTS
+from labc.cli.output import complain
+
+app = typer.Typer(
+    name="labc",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def labc_options(
+    verbose: Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Say more on stderr; twice: even more.", show_default=False),
+    ] = 0,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=version.when_asked, is_eager=True)
+    ] = False,
+) -> None:
+    """The computers of a lab, a workshop or a robot as one Python program.
+
+    [bold]labc serve server.py[/bold]      offers the functions of a file
+    [bold]labc call echo Hello[/bold]      calls one of them, from any computer of the network
+    [bold]labc nodes[/bold]                shows who is there
+
+    Each verb explains itself: [bold]labc call --help[/bold]
+    """
+    show_logs(verbose)
+
+
+app.command()(serve.serve)
+app.command(context_settings=ANY_ARGUMENTS)(call.call)
+app.command(context_settings=ANY_ARGUMENTS)(publish.publish)
+app.command()(subscribe.subscribe)
+app.command()(nodes.nodes)
+app.command()(functions.functions)
+app.command()(ping.ping)
+app.command()(version.version)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``labc`` with these arguments (the program's own, without) and end the program.
+
+    Its exit code is 0; 1 when it could not do what was asked, with a sentence on stderr; 2 for wrong usage;
+    130 after Ctrl-C and 143 after SIGTERM.
+    """
+    leave_on_signals()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # whatever others send, printing it does not fail
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        labc.close()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        code = app(arguments or ["--help"], prog_name="labc", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:  # of the command line itself
+        complain(_usage_sentence(error))
+        return 2
+    except BrokenPipeError:  # `labc nodes | head -1`: whoever read this has enough
+        _forget_stdout()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _usage_sentence(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message().strip().rstrip(".")
+    verb = context.command_path if context else "labc"
+    return f"{message[:1].lower()}{message[1:]} (see `{verb} --help`)"
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter's last flush go nowhere, instead of complaining about the closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,81 @@
+"""``labc call``: a function that somebody in the network offers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import labc
+from labc.cli.arguments import parse_arguments
+from labc.cli.completion import complete_function
+from labc.cli.joining import joined
+from labc.cli.options import FindTimeout, Host, Json, Network, Node, Timeout, Words
+from labc.cli.output import one_line, print_json, print_value
+
+Name = Annotated[str, typer.Argument(help="The function.", autocompletion=complete_function)]
+All = Annotated[bool, typer.Option("--all", help="Call it at every node that offers it.", show_default=False)]
+
+
+def call(
+    name: Name,
+    arguments: Words = None,
+    as_json: Json = False,
+    network: Network = None,
+    timeout: Timeout = None,
+    find_timeout: FindTimeout = None,
+    host: Host = None,
+    node: Node = None,
+    everywhere: All = False,
+) -> None:
+    """Call a function and print its result.
+
+    Arguments are JSON where they parse, else text: [bold]3[/bold] is a number, [bold]hello[/bold] a text.
+    [bold]--key value[/bold] and [bold]--key=value[/bold] are its keywords, [bold]--flag[/bold] alone is true.
+    What follows a bare [bold]--[/bold] is the function's, even where labc has such an option.
+
+    [bold]Examples[/bold]
+      labc call echo "Hello World!"
+      labc call camera.record --fps 25 --host robot1 -- --timeout 30
+
+    It prints text as it is, nothing for None, bytes as they are when they go
+    to a file, and anything else as JSON. With --json, always one JSON document.
+    """
+    args, kwargs = parsed(name, arguments)
+    with joined(network, as_json=as_json):
+        verbs = labc.at(timeout=timeout, find_timeout=find_timeout, host=host, node=node)
+        if everywhere:
+            _print_outcomes(verbs.call_all(name, *args, **kwargs), as_json)
+        elif as_json:
+            print_json(verbs.call(name, *args, **kwargs))
+        else:
+            print_value(verbs.call(name, *args, **kwargs))
+
+
+def parsed(name: str, words: list[str] | None) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of the function or message. Raises typer.BadParameter."""
+    if name.startswith("--"):
+        raise typer.BadParameter(f"expected a name before {name}")
+    try:
+        return parse_arguments(words or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _print_outcomes(outcomes: list[labc.Outcome], as_json: bool) -> None:
+    """A line for each node. Raises typer.Exit if it failed at one of them."""
+    if as_json:
+        print_json([_outcome_form(outcome) for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            shown = outcome.error if outcome.error is not None else one_line(outcome.value)
+            print(f"{outcome.node} on {outcome.host}: {shown}")
+    if any(outcome.error is not None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _outcome_form(outcome: labc.Outcome) -> dict[str, Any]:
+    where = {"node": outcome.node, "host": outcome.host}
+    if outcome.error is None:
+        return {**where, "value": outcome.value}
+    return {**where, "error": {"type": type(outcome.error).__name__, "message": str(outcome.error)}}

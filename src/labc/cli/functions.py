@@ -1,0 +1,30 @@
+"""``labc functions``: what can be called, and where."""
+
+from __future__ import annotations
+
+import labc
+from labc.cli.joining import joined
+from labc.cli.options import Host, Json, Network, Node, Timeout
+from labc.cli.output import complain, print_json, print_table
+
+
+def functions(
+    as_json: Json = False, network: Network = None, timeout: Timeout = None, host: Host = None, node: Node = None
+) -> None:
+    """List the functions that are offered.
+
+    [bold]Examples[/bold]
+      labc functions
+      labc functions --host robot1 --json
+
+    It prints name and signature, the first line of the documentation, and where each function is.
+    """
+    with joined(network, as_json=as_json):
+        found = labc.at(timeout=timeout, host=host, node=node).functions()
+    if as_json:
+        print_json(found)
+    elif found:
+        rows = [(info.signature, info.doc, f"{info.node} on {info.host}") for info in found]
+        print_table(("FUNCTION", "WHAT IT DOES", "WHERE"), rows)
+    else:
+        complain("nobody offers a function")

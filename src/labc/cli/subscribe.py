@@ -1,0 +1,109 @@
+"""``labc subscribe``: the messages of a topic or pattern, as they come."""
+
+from __future__ import annotations
+
+import select
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from os import fstat
+from typing import Annotated, Any
+
+import typer
+
+import labc
+from labc.cli.joining import joined
+from labc.cli.options import Json, LeaveAfter, Network
+from labc.cli.output import complain, json_text, one_line
+
+_QUEUE_SIZE = 100_000
+
+Pattern = Annotated[str, typer.Argument(help="A topic; * stands for one level, ** for any number of them.")]
+Count = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help=r"Leave after so many messages. \[default: never]", show_default=False),
+]
+
+
+def subscribe(
+    pattern: Pattern, as_json: Json = False, network: Network = None, timeout: LeaveAfter = None, count: Count = None
+) -> None:
+    """Print the messages of a topic or pattern.
+
+    [bold]Examples[/bold]
+      labc subscribe 'lab/*/temperature'
+      labc subscribe '**' --json --count 10
+
+    It prints a line for each message: time, topic, values, sender. With --json, an object a line.
+    The exit code is 1 if the timeout is over before --count messages came.
+    """
+    show = _json_line if as_json else _line
+    came = 0
+    with joined(network, as_json=as_json), labc.messages(pattern, queue_size=_QUEUE_SIZE) as messages:
+        _close_when(messages.close, timeout)
+        complain(f"listening to {pattern!r}; Ctrl-C ends it")
+        for message in messages:
+            print(show(message), flush=True)
+            came += 1
+            if came == count:
+                break
+        dropped = messages.dropped
+    if dropped:
+        complain(f"{dropped} messages came faster than they could be printed, and were dropped")
+    if count is not None and came < count:
+        complain(f"{came} of {count} messages came")
+        raise typer.Exit(1)
+
+
+def _line(message: labc.Message) -> str:
+    when = message.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if message.time else "-"
+    values = [one_line(value) for value in message.args]
+    values += [f"{key}={one_line(value)}" for key, value in message.kwargs.items()]
+    return f"{when}  {message.topic}  {' '.join(values)}  ({message.sender})"
+
+
+def _json_line(message: labc.Message) -> str:
+    form: dict[str, Any] = {
+        "time": message.time,
+        "topic": message.topic,
+        "value": message.value,
+        "args": message.args,
+        "kwargs": message.kwargs,
+        "sender": message.sender,
+    }
+    return json_text(form)
+
+
+def _close_when(close: Callable[[], object], timeout: float | None) -> None:
+    """Call it when the time is over, or when nobody reads stdout any more (``| head -1``)."""
+
+    def watch() -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pipe = _stdout_pipe()
+        while pipe is not None or deadline is not None:
+            left = 3600.0 if deadline is None else deadline - time.monotonic()
+            if left <= 0 or _ends_within(pipe, left):
+                break
+        else:
+            return
+        close()
+
+    threading.Thread(target=watch, name="labc subscribe", daemon=True).start()
+
+
+def _stdout_pipe() -> Any:
+    """What tells that the pipe on stdout was closed at its other end; None if there is no pipe."""
+    if not hasattr(select, "poll") or not stat.S_ISFIFO(fstat(sys.stdout.fileno()).st_mode):
+        return None
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)  # errors and the other end's closing are always told
+    return pipe
+
+
+def _ends_within(pipe: Any, seconds: float) -> bool:
+    if pipe is None:
+        time.sleep(seconds)
+        return False
+    return bool(pipe.poll(seconds * 1000))
