@@ -13,7 +13,7 @@ except ImportError:  # then a picture is a list of rows
 
 @labc.register(name="camera.take")
 def take(exposure: float = 0.01):
-    """Take a picture of a bright spot: rows of grey values, brighter with a longer exposure (in seconds)."""
+    """Take a picture, as rows of grey values. It is brighter with a longer exposure, in seconds."""
     time.sleep(exposure)
     rows = [[brightness(x, y, exposure) for x in range(64)] for y in range(48)]
     labc.publish("camera/taken", exposure=exposure)

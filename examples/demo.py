@@ -10,6 +10,7 @@ import inspect
 import os
 import queue
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,8 +152,9 @@ def main() -> None:
             stack.enter_context(program(name, "worker.py", name))
         for number, step in enumerate(STEPS, start=1):
             do(number, step)
-    console.print("\n[bold]That was all of it.[/] Now in two terminals, or on two computers:\n")
-    console.print("    labc serve examples/camera.py\n    labc call camera.take --exposure 0.02")
+    command = "labc" if shutil.which("labc") else os.path.relpath(PYTHON.with_name("labc"))
+    console.print("\n[bold]That was all of it.[/] Now you, in two terminals or on two computers:\n")
+    console.print(f"    {command} serve {os.path.relpath(HERE / 'stage.py')}\n    {command} call stage.move 3 4")
 
 
 if __name__ == "__main__":

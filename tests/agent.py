@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Self
 
-from labc.testing import Program
+from labc.testing import Program, VirtualHost
 
 _SOURCE = """
 import contextlib, json, os, sys, threading, time, traceback
@@ -134,3 +134,22 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+Start = Callable[..., Agent]
+"""``start(host, name)`` runs an agent there."""
+
+
+def meet(agents: list[Agent]) -> None:
+    """Returns when each of them sees all."""
+    wanted = sorted(agent.name for agent in agents)
+    for agent in agents:
+        agent.exec("labc.blocking.portal.node()")
+    for agent in agents:
+        agent.eval(f"until(lambda: names() == {wanted!r})")
+
+
+def start_all(start: Start, hosts: list[VirtualHost]) -> list[Agent]:
+    agents = [start(host, f"node{number}") for number, host in enumerate(hosts, 1)]
+    meet(agents)
+    return agents

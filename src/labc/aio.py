@@ -18,13 +18,13 @@ from typing import Any, Self, TypeVar
 from labc.blocking import portal, welcome
 from labc.directory import check_pattern
 from labc.functions import being_spawned, current_call
-from labc.node import AsyncVerbs, Node, Operation, Registering, Runtime, process
+from labc.node import AsyncVerbs, Face, Node, Operation, Registering, Runtime, process
 from labc.topics import Message, Messages, current_message
 
 T = TypeVar("T")
 
 
-class _DefaultVerbs(AsyncVerbs, Registering):
+class _DefaultVerbs(AsyncVerbs, Face, Registering):
     """The module-level verbs."""
 
     def __init__(self) -> None:
@@ -35,32 +35,15 @@ class _DefaultVerbs(AsyncVerbs, Registering):
         return await (await _node())._do(operation)
 
     def messages(self, pattern: str, *, queue_size: int | None = None) -> AnyLoopMessages:
-        """Iterate over the messages of a topic or pattern; see :class:`labc.Messages`.
-
-        Raises:
-            NameInvalidError: the pattern can't be used; says where the mistake is.
-        """
         return AnyLoopMessages(self, check_pattern(pattern), queue_size)
 
     def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
-        """Choose the settings of this program's own node, before anything else is done.
-
-        Args:
-            name: the node's readable name.
-            network: nodes with the same network name find each other.
-            settings: any other field of :class:`labc.Settings`.
-
-        Raises:
-            SettingsError: a bad setting, or labc is running already.
-        """
         portal.configure({"name": name, "network": network, **settings})
 
     async def close(self) -> None:
-        """Leave the network now and not at the program's end. Harmless without a running node."""
         await asyncio.to_thread(portal.close)
 
     async def serve(self) -> None:
-        """Offer what is registered until the program is ended: by Ctrl-C, SIGTERM, or cancelling this."""
         if being_spawned() or process.serving_is_handled:
             return
         node = await _node()

@@ -14,14 +14,25 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
-from labc.errors import BlockingCallError, LabcError, SettingsError
+from labc.errors import BlockingCallError, ClosedError, LabcError, SettingsError
 from labc.functions import Options, Outcome, Registration, being_spawned
-from labc.node import FunctionInfo, Node, NodeInfo, Operation, Registering, Runtime, process, run_operation
+from labc.node import (
+    Face,
+    FunctionInfo,
+    Node,
+    NodeInfo,
+    Operation,
+    Registering,
+    Runtime,
+    Verbs,
+    process,
+    run_operation,
+)
 from labc.topics import Message, Messages, Subscription
 
 logger = logging.getLogger("labc")
@@ -39,7 +50,9 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own: Node | None = None
         self._arguments: dict[str, Any] = {}
-        self._exit_registered = False
+        self._closed = threading.Event()
+        self._ended = False
+        atexit.register(self._end)  # before whatever the program registers, so that this runs after it
 
     def configure(self, arguments: dict[str, Any]) -> None:
         """Settings for the default node. Raises SettingsError."""
@@ -53,29 +66,45 @@ class Portal:
         if (node := process.node()) is not None:
             return node
         process.check_not_forked()
+        if self._ended:
+            raise ClosedError("the program is ending, and has left the network")
         with self._lock:
             return process.node() or self._start()
 
-    def submit(self, verb: str, operation: Operation[T]) -> Future[T]:
-        """Begin the operation on the node's loop."""
-        node = self.node()
-        loop = node.loop
-        with suppress(RuntimeError):  # no loop in this thread
-            if asyncio.get_running_loop() is loop:
-                raise BlockingCallError(verb)
-        return asyncio.run_coroutine_threadsafe(run_operation(operation, node.rooms()), loop)
+    def run(self, verb: str, operation: Operation[T], node: Node | None = None) -> T:
+        """The result of the operation on the loop of this node, or the default one. Interrupting it cancels it.
 
-    def run(self, verb: str, operation: Operation[T]) -> T:
-        """The result of the operation. Interrupting it (Ctrl-C) cancels it."""
-        future = self.submit(verb, operation)
+        Raises:
+            BlockingCallError: on that very loop.
+            ClosedError: the node was closed before the operation came to its end.
+        """
+        node = node or self.node()
+        rooms = node.rooms()
+        if _running_loop() is rooms.loop:
+            raise BlockingCallError(verb)
+        work = run_operation(operation, rooms)
         try:
-            return future.result()
+            if node not in process.nodes:
+                raise ClosedError(f"the node {node.name!r} is closed")
+            future = asyncio.run_coroutine_threadsafe(work, rooms.loop)
+        except BaseException as error:
+            work.close()
+            if isinstance(error, RuntimeError) and rooms.loop.is_closed():
+                raise ClosedError(f"the node {node.name!r} is closed") from None
+            raise
+        try:
+            return _result(future, rooms.loop)
+        except CancelledError:
+            raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """Leave the network, in less than a second."""
+        """Leave the network, in less than a second. What still waits for an answer gets ClosedError."""
+        loop = self._loop
+        if loop is not None and _running_loop() is loop:
+            raise BlockingCallError("close")
         with self._lock:
             node, self._own = self._own, None
             loop, self._loop = self._loop, None
@@ -86,6 +115,16 @@ class Portal:
                 asyncio.run_coroutine_threadsafe(node.close(), loop).result(_LEAVE_WITHIN)
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(loop.stop)
+        self._closed.set()
+
+    def wait_closed(self) -> None:
+        """Returns when the default node was closed."""
+        while not self._closed.wait(3600):  # in pieces: Windows delivers Ctrl-C between two
+            pass
+
+    def _end(self) -> None:
+        self._ended = True
+        self.close()
 
     def forget(self) -> None:
         """After fork, in the child."""
@@ -105,28 +144,50 @@ class Portal:
             loop.call_soon_threadsafe(loop.stop)
             raise
         self._loop, self._own = loop, node
-        if not self._exit_registered:
-            self._exit_registered = True
-            atexit.register(self.close)
+        self._closed.clear()
         return node
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
+    """Like ``future.result()``, but never waits for a loop that turns no more."""
+    while True:
+        try:
+            return future.result(1.0)
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            if loop.is_closed():
+                raise CancelledError from None
+
+
 def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """The thread of the default node's loop."""
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_LEAVE_WITHIN))
+        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
 
 
-class BlockingVerbs(Registering):
-    """The module-level verbs of ``labc``."""
+class BlockingVerbs(Verbs):
+    """What ``labc.at(...)`` returns: the verbs of ``labc``, with options."""
 
     def __init__(self, portal: Portal, options: Options) -> None:
         self._portal = portal
         self._options = options
-        self._functions = process.functions
-        self._subscriptions = process.subscriptions
 
     def at(
         self,
@@ -135,9 +196,9 @@ class BlockingVerbs(Registering):
         find_timeout: float | None = None,
         host: str | None = None,
         node: str | None = None,
-        retry: int = 0,
+        retry: int | None = None,
     ) -> BlockingVerbs:
-        options = Options(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
+        options = self._options.but(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
         return BlockingVerbs(self._portal, options)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -154,9 +215,6 @@ class BlockingVerbs(Registering):
         if holders := rooms.publish_now(topic, args, kwargs):
             self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
 
-    def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
-        return BlockingMessages(self._portal, check_pattern(pattern), queue_size)
-
     def nodes(self) -> list[NodeInfo]:
         return self._portal.run("nodes", lambda rooms: rooms.nodes(self._options))
 
@@ -165,6 +223,18 @@ class BlockingVerbs(Registering):
 
     def ping(self) -> dict[NodeRecord, float | LabcError]:
         return self._portal.run("ping", lambda rooms: rooms.ping(self._options))
+
+
+class _DefaultVerbs(BlockingVerbs, Face, Registering):
+    """The module-level verbs of ``labc``."""
+
+    def __init__(self, portal: Portal) -> None:
+        super().__init__(portal, Options())
+        self._functions = process.functions
+        self._subscriptions = process.subscriptions
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
+        return BlockingMessages(self._portal, check_pattern(pattern), queue_size)
 
     def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         self._portal.configure({"name": name, "network": network, **settings})
@@ -179,17 +249,14 @@ class BlockingVerbs(Registering):
         self._portal.run("serve", lambda rooms: rooms.declared())
         print(welcome(node), file=sys.stderr, flush=True)
         with _terminated_by_signal(), suppress(KeyboardInterrupt):
-            _wait_for_ever()
-        self._portal.close()
+            try:
+                self._portal.wait_closed()
+            finally:  # a process that computes would hold up the end of the program
+                self._portal.close()
 
     def _registered(self) -> None:
         """With a running node, return when the network knows it (off the loop, where one can wait)."""
-        node = process.node()
-        if node is None or not process.functions.attached:
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if process.node() is not None and process.functions.attached and _running_loop() is None:
             self._portal.run("register", lambda rooms: rooms.declared())
 
 
@@ -198,19 +265,22 @@ class BlockingMessages:
 
     def __init__(self, portal: Portal, pattern: str, queue_size: int | None) -> None:
         self._portal = portal
+        self._node = portal.node()
 
         async def attach(rooms: Runtime) -> Messages:
             return await rooms.messages(pattern, queue_size).__aenter__()
 
-        self._messages = portal.run("messages", attach)
+        self._messages = portal.run("messages", attach, self._node)
 
     @property
     def dropped(self) -> int:
+        """Messages that came faster than they were read."""
         return self._messages.dropped
 
     def close(self) -> None:
         """End the subscription. Closing twice is harmless."""
-        self._portal.run("messages", lambda _: self._messages.aclose())
+        with suppress(ClosedError):  # the node has left the network, and this subscription with it
+            self._portal.run("messages", lambda _: self._messages.aclose(), self._node)
 
     def __enter__(self) -> BlockingMessages:
         return self
@@ -223,8 +293,8 @@ class BlockingMessages:
 
     def __next__(self) -> Message:
         try:
-            return self._portal.run("messages", lambda _: self._messages.__anext__())
-        except StopAsyncIteration:
+            return self._portal.run("messages", lambda _: self._messages.__anext__(), self._node)
+        except (StopAsyncIteration, ClosedError):
             raise StopIteration from None
 
 
@@ -252,11 +322,6 @@ def welcome(node: Node) -> str:
     )
 
 
-def _wait_for_ever() -> None:
-    while True:
-        threading.Event().wait(3600)  # in pieces: Windows delivers Ctrl-C between two
-
-
 @contextmanager
 def _terminated_by_signal() -> Iterator[None]:
     """SIGTERM leaves the network like Ctrl-C, and ends the program with 143."""
@@ -275,7 +340,7 @@ def _terminated_by_signal() -> Iterator[None]:
 
 
 portal = Portal()
-_verbs = BlockingVerbs(portal, Options())
+_verbs = _DefaultVerbs(portal)
 
 at = _verbs.at
 call = _verbs.call

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Entry = TypeVar("Entry")
 Change = Callable[[Entry, bool], None]
 """Told of an entry that was added (True) or removed (False), on the thread that did it."""
+
+
+class Handle(Generic[P, R]):
+    """What ``register`` and ``subscribe`` return: it stands for the function, and can be called like it."""
+
+    def __init__(self, function: Callable[P, R], name: str) -> None:
+        self.function = function
+        self.__wrapped__ = function
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", name)
+        self.__qualname__ = getattr(function, "__qualname__", name)
+        self.__module__ = getattr(function, "__module__", "") or ""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+
+def plain(function: Callable[P, R]) -> Callable[P, R]:
+    """The function itself, where the handle of another decorator was given."""
+    return cast("Callable[P, R]", function.function) if isinstance(function, Handle) else function
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Also for an object whose ``__call__`` is one."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
 
 
 class Registry(Generic[Entry]):

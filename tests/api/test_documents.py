@@ -38,6 +38,7 @@ import psutil
 import pytest
 
 import labc
+from labc.fabric.ports import root_ports, scouting_address
 from labc.settings import Settings
 from labc.testing import Program, VirtualHosts, free_network_name, python_program
 
@@ -50,10 +51,11 @@ MAX_NOT_RUN = 1
 """Blocks that may be marked ``not run``."""
 
 _MARKS = {
-    "keeps running": r"keeps running(?: as (?P<name>\S+))?",  # until the end of the page
+    "keeps running": r"keeps running(?: as (?P<name>.+))?",  # until the end of the page
     "printed by": r"printed by (?P<name>.+)",  # a program that runs, or "the notebook" in the block before
     "alone": r"alone",  # in a network where nobody else is
     "exit code": r"exit code (?P<name>\d+)",  # of the block's only command
+    "saved": r"saved",  # a file that is not run by itself
     "needs virtual hosts": r"needs virtual hosts",  # has a test of its own
     "not run": r"not run: (?P<name>.+)",  # with the reason
 }
@@ -111,8 +113,8 @@ class Shown:
     def pattern(self, text: str) -> re.Pattern[str]:
         """Matches the output for which the text stands."""
         text = text.replace("'labc'", f"'{self._network}'")
-        parts = [r"\s+".join(map(re.escape, part.split())) for part in text.split("...")]
-        return re.compile(r"^\s*" + r"\s*(?:.|\n)*?\s*".join(parts) + r"\s*$")
+        parts = [r"\s+".join(map(re.escape, re.split(r"\s+", part.strip()))) for part in text.split("...")]
+        return re.compile(r"^\s*" + r".*?".join(parts) + r"\s*$", re.DOTALL)
 
     def check(self, place: str, text: str, output: str) -> None:
         """All of the output."""
@@ -184,6 +186,8 @@ class Reader:
         name = block.marks.get("keeps running") or block.file
         assert name, f"{block.place}: give the program a name"
         Path(self._directory, name).write_text(block.text, encoding="utf-8")
+        if "saved" in block.marks:
+            return
         program = self._start(f"python {name}", self._network)
         if "keeps running" in block.marks:
             self._programs[name] = program
@@ -211,6 +215,7 @@ class Reader:
         if "keeps running" in block.marks:
             self._programs[block.marks["keeps running"] or command] = program
             program.expect(re.compile("^labc: "), stream="stderr")
+            self._expect(program, block.place, output)
             return
         code = program.wait(20.0)
         everything = program.output + program.errors
@@ -223,13 +228,17 @@ class Reader:
         if name == "the notebook":
             self._shown.check(block.place, block.text, self._noted)
         elif name:
-            for line in block.text.splitlines():
-                if line.startswith("labc: "):  # it was waited for when the program started
-                    pattern = self._shown.pattern(line)
-                    errors = self._programs[name].errors
-                    assert any(map(pattern.match, errors.splitlines())), f"{block.place}: it says\n{errors}"
-                else:
-                    self._programs[name].expect(self._shown.pattern(line))
+            self._expect(self._programs[name], block.place, block.text)
+
+    def _expect(self, program: Program, place: str, text: str) -> None:
+        """Wait until the program has printed this."""
+        for line in text.splitlines():
+            pattern = self._shown.pattern(line)
+            if line.startswith("labc: "):  # it was waited for when the program started
+                errors = program.errors
+                assert any(map(pattern.match, errors.splitlines())), f"{place}: on stderr is\n\n{errors}"
+            else:
+                program.expect(pattern)
 
     def _start(self, command: str, network: str) -> Program:
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
@@ -311,6 +320,23 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| \S", text, flags=re.MULTILINE)
     table = {name: ast.literal_eval(default) for name, default in rows}
     assert table == {f.name: f.default for f in dataclasses.fields(Settings)}
+
+
+def test_the_figures_in_the_readme_are_the_defaults() -> None:
+    text = " ".join(PAGES[0].read_text(encoding="utf-8").split())
+    settings = Settings()
+    assert f"within `find_timeout`, {settings.find_timeout:g} s" in text
+    assert f"within `timeout`, {settings.timeout:g} s" in text
+    assert settings.find_timeout == 2.0
+    assert "a call waits two seconds for somebody" in text
+    assert settings.heartbeat_timeout + settings.heartbeat_interval == 3.0
+    assert "noticed within three seconds" in text
+    assert settings.relay_after == 0.5
+    assert "up to half a second later" in text
+    first, *spares = root_ports(settings.network)
+    assert f"TCP {first} ({spares[0]} to {spares[-1]} are spares)" in text
+    group, _, port = scouting_address(settings.network).partition(":")
+    assert f"UDP {port}, multicast group {group}" in text
 
 
 def test_the_rooms_of_how_it_works_exist() -> None:

@@ -5,38 +5,15 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from agent import Agent, RemoteFailure
+from agent import Agent, RemoteFailure, Start, meet, start_all
 
-from labc.testing import VirtualHost, VirtualHosts
+from labc.testing import VirtualHosts
 from labc.testing.virtual_host import INTERFACE
 
 MakeLab = Callable[[int], VirtualHosts]
-Start = Callable[..., Agent]
-
-
-@pytest.fixture
-def start(network: str) -> Iterator[Start]:
-    """``start(host, name)`` runs an agent there; it is closed with the test."""
-    with contextlib.ExitStack() as agents:
-        yield lambda host, name: agents.enter_context(Agent(host.program, name, LABC_NETWORK=network))
-
-
-def meet(agents: list[Agent]) -> None:
-    """Returns when each of them sees all."""
-    wanted = sorted(agent.name for agent in agents)
-    for agent in agents:
-        agent.exec("labc.blocking.portal.node()")
-    for agent in agents:
-        agent.eval(f"until(lambda: names() == {wanted!r})")
-
-
-def start_all(start: Start, hosts: list[VirtualHost]) -> list[Agent]:
-    agents = [start(host, f"node{number}") for number, host in enumerate(hosts, 1)]
-    meet(agents)
-    return agents
 
 
 def test_calls_and_topics_across_hosts(make_lab: MakeLab, start: Start) -> None:
@@ -103,7 +80,8 @@ def test_calls_go_to_the_next_provider_when_one_dies(make_lab: MakeLab, start: S
         agent.exec(f"labc.register(lambda: {agent.name!r}, name='who')")
     assert c.eval("sorted(o.value for o in labc.call_all('who'))") == ["node1", "node2"]
     a.program.kill()
-    assert c.eval("{labc.call('who') for _ in range(20)} == {'node2'}")
+    # One that was on its way when it died may have run there, so only the caller can say that it may be asked again.
+    assert c.eval("[labc.at(retry=1).call('who') for _ in range(20)]") == ["node2"] * 20
 
 
 def test_a_stopped_provider_is_found_and_others_serve_meanwhile(make_lab: MakeLab, start: Start) -> None:

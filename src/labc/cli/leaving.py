@@ -13,10 +13,14 @@ class LeaveError(SystemExit):
 
 
 def leave_on_signals() -> None:
-    """End with 130 on Ctrl-C and with 143 on SIGTERM, without a traceback; the second time without a goodbye."""
+    """End with 130 on Ctrl-C and with 143 on SIGTERM, without a traceback; the second time without a goodbye.
+
+    A signal that is ignored from the beginning stays so: shells start programs in the background like that.
+    """
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _leave)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _leave)
 
 
 def leave_after(seconds: float) -> None:
@@ -30,8 +34,7 @@ def leave_after(seconds: float) -> None:
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, _leave_now)
+    signal.signal(number, _leave_now)
     raise LeaveError(128 + number)
 
 

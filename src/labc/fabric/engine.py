@@ -20,7 +20,7 @@ from labc.settings import Settings
 _OPEN_TIMEOUT_MS = 1000
 """How long a port that accepts a connection may take to answer as a root (Zenoh: 10 s)."""
 
-_RETRY = {"period_init_ms": 20, "period_max_ms": 200, "period_increase_factor": 2}
+_RETRY = {"period_init_ms": 20, "period_max_ms": 100, "period_increase_factor": 2}
 
 # Zenoh closes a TCP link with a linger of 10 s, on one of its receiving threads (2, by default): with a cut cable the
 # links to two hosts would keep a root from serving even its own host for that long. One thread for each of 16 hosts.

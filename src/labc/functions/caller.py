@@ -24,6 +24,9 @@ _BEREAVED_WAIT = 0.3
 """How long a call waits for a name whose last provider was lost, instead of ``find_timeout``: long enough for a
 change of root, short enough to tell the caller at once."""
 
+_SETTLE_WAIT = 0.5
+"""How long the network may take to tell who offers a name, even for a caller who waits for nobody to appear."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -78,8 +81,14 @@ class Caller:
         asked = self._prepare(name, args, kwargs, options)
         tries = 1 + options.retry
         tried: set[str] = set()
+        lost: PeerLostError | None = None  # in the middle of an earlier try, which may have run
         while True:
-            candidate = await self._find_one(asked, tried)
+            try:
+                candidate = await self._find_one(asked, tried)
+            except NotFoundError:
+                if lost is not None:
+                    raise lost from None
+                raise
             tried.add(candidate.node.id)
             try:
                 return await self._ask(asked, candidate.node)
@@ -87,15 +96,18 @@ class Caller:
                 self._neighbourhood.deny(name, candidate.node.id)
             except PeerLostError as error:
                 if error.ran != "no":
+                    lost = error
                     tries -= 1
                     tried.discard(candidate.node.id)
                 if tries == 0 or (error.ran == "no" and not self._others(asked, tried)):
-                    raise
+                    raise lost or error from None
 
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
         asked = self._prepare(name, args, kwargs, options)
+        patience = max(self._patience(options), _SETTLE_WAIT)
+        await self._watch(asked, min(time.monotonic() + patience, asked.deadline))
         await self._find_one(asked, set())
         nodes = [candidate.node for candidate in self._candidates(asked)]
         outcomes = await asyncio.gather(*(self._outcome(asked, node) for node in nodes))
@@ -140,9 +152,9 @@ class Caller:
         if candidates := self._candidates(asked, tried):
             return candidates[0]
         find_timeout = asked.options.find_timeout
-        patience = self._settings.find_timeout if find_timeout is None else find_timeout
+        patience = self._patience(asked.options)
         started = time.monotonic()
-        await self._watch(asked, started + max(patience, 0.5))
+        await self._watch(asked, min(started + max(patience, _SETTLE_WAIT), asked.deadline))
         while True:
             if candidates := self._candidates(asked, tried):
                 return candidates[0]
@@ -158,7 +170,11 @@ class Caller:
                     raise CallTimeoutError(asked.name, asked.timeout, ran="no")
                 raise await self._not_found(asked, lost)
 
+    def _patience(self, options: Options) -> float:
+        return self._settings.find_timeout if options.find_timeout is None else options.find_timeout
+
     async def _watch(self, asked: _Asked, until: float) -> None:
+        """Returns when all who offer it by now are known, or it is too late for that."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._neighbourhood.watch(asked.name)

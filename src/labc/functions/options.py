@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +25,19 @@ class Options:
     def __post_init__(self) -> None:
         for key in ("timeout", "find_timeout"):
             value = getattr(self, key)
-            if value is not None and not (isinstance(value, (int, float)) and value >= 0):
+            if value is not None and not (_is_number(value) and value >= 0):
                 raise ValueError(f"at({key}={value!r}): expected seconds, not negative")
         for key in ("host", "node"):
             value = getattr(self, key)
             if value is not None and not (isinstance(value, str) and value):
                 raise ValueError(f"at({key}={value!r}): expected the name of a {key}")
-        if isinstance(self.retry, bool):
-            object.__setattr__(self, "retry", int(self.retry))
-        if not isinstance(self.retry, int) or self.retry < 0:
+        if isinstance(self.retry, bool) or not isinstance(self.retry, int) or self.retry < 0:
             raise ValueError(f"at(retry={self.retry!r}): expected a whole number, not negative")
+
+    def but(self, **given: Any) -> Self:
+        """These options with others; None: as it is."""
+        return replace(self, **{key: value for key, value in given.items() if value is not None})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -5,34 +5,26 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from labc.directory import check_name
 from labc.functions.signature import Signature
-from labc.registry import Registry
+from labc.registry import Handle, Registry, is_coroutine_function, plain
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Run = Literal["loop", "thread", "process"]
 
 
-class Registration(Generic[P, R]):
+class Registration(Handle[P, R]):
     """A function that the network can call, until :meth:`close`. Calling the handle calls the function here."""
 
     def __init__(self, registry: Registry[Any], function: Callable[P, R], name: str, run: Run) -> None:
+        super().__init__(function, name)
         self._registry = registry
-        self.function = function
         self.name = name
         self.run: Run = run
         self.signature = Signature(name, function)
-        self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", name)
-        self.__qualname__ = getattr(function, "__qualname__", name)
-        self.__module__ = getattr(function, "__module__", "") or ""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.function(*args, **kwargs)
 
     def close(self) -> None:
         """Offer the function no more. Calls that are running go on. Closing twice is harmless."""
@@ -51,13 +43,11 @@ def make_registration(
     registry: Registry[Any], function: Callable[P, R], name: str | None, run: Run | None
 ) -> Registration[P, R]:
     """Check everything that can be checked before anybody calls, and register."""
-    function = cast("Callable[P, R]", getattr(function, "function", function))  # a handle of another decorator
+    function = plain(function)
     if not callable(function):
         raise TypeError(f"register() takes a function, not {function!r}")
     name = check_name(name if name is not None else _own_name(function))
-    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004
-    )
+    is_coroutine = is_coroutine_function(function)
     chosen: Run = run or ("loop" if is_coroutine else "thread")
     if chosen not in ("loop", "thread", "process"):
         raise ValueError(f"register({name!r}, run={run!r}): expected 'loop', 'thread' or 'process'")

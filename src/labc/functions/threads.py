@@ -41,18 +41,23 @@ class Threads:
         """
         future: asyncio.Future[T] = self._loop.create_future()
         job: _Job = (future, context, function)
+        if not self._assign(job):
+            return await self._wait(future, job)
+        return await future
+
+    def _assign(self, job: _Job) -> bool:
+        """Give the job to a thread, a new one if need be. False: it waits for its turn."""
         with self._lock:
             thread = self._idle.pop() if self._idle else None
-            if thread is None and self._count >= self._limit:
-                self._waiting.append(job)
-                return await self._wait(future, job)
             if thread is None:
+                if self._count >= self._limit:
+                    self._waiting.append(job)
+                    return False
+                thread = _Thread(self)
+                threading.Thread(target=thread.work, name=f"{self._name} {self._count + 1}", daemon=True).start()
                 self._count += 1
-        if thread is None:
-            thread = _Thread(self)
-            threading.Thread(target=thread.work, name=f"{self._name} {self._count}", daemon=True).start()
         thread.jobs.put(job)
-        return await future
+        return True
 
     async def _wait(self, future: asyncio.Future[T], job: _Job) -> T:
         try:

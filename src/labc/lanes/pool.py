@@ -21,6 +21,9 @@ from labc.wire import Greeting, Requested
 
 logger = logging.getLogger("labc.lanes")
 
+_ASK_AGAIN = 0.1
+_RELAY_ANSWERS_WITHIN = 0.7
+
 
 class Calls(Protocol):
     """Who serves the requests that arrive on lanes."""
@@ -226,9 +229,8 @@ class Pool:
     async def _connect_direct(self, node: NodeRecord) -> Lane:
         if node.host_id == self._here.host_id and ABSTRACT_SOCKETS:
             return await self._connect_to(unix_address(node.id), node.id)
-        addresses = await self._surroundings.addresses_of(node)
-        if not addresses:
-            raise ConnectionError("it told no address")
+        while not (addresses := await self._surroundings.addresses_of(node)):
+            await asyncio.sleep(_ASK_AGAIN)  # a change of root: the question or its answer was lost
         try:
             return await race([_attempt(self._connect_to, address, node.id) for address in addresses], _lose)
         except ExceptionGroup as group:
@@ -255,15 +257,20 @@ class Pool:
         return lane
 
     async def _connect_relay(self, node: NodeRecord) -> Lane:
-        lane = self._new_lane(node.id, initiator=True)
-        try:
-            self._relays.connect(lane, node.id, os.urandom(8).hex())
-            await lane.greeting()
-        except BaseException:
-            lane.close()
-            raise
-        logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
-        return lane
+        while True:
+            lane = self._new_lane(node.id, initiator=True)
+            try:
+                async with asyncio.timeout(_RELAY_ANSWERS_WITHIN):
+                    self._relays.connect(lane, node.id, os.urandom(8).hex())
+                    await lane.greeting()
+            except TimeoutError:
+                lane.close()  # a change of root: a piece was lost
+            except BaseException:
+                lane.close()
+                raise
+            else:
+                logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
+                return lane
 
 
 def _being_cancelled() -> bool:

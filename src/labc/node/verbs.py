@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -10,6 +10,7 @@ from labc.directory import NodeRecord, check_name, check_topic
 from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
+from labc.node.faces import Verbs
 from labc.node.runtime import Runtime
 from labc.registry import Registry
 from labc.topics import Subscription, WhenFull, make_subscription
@@ -120,8 +121,8 @@ class Registering:
         """Something was registered or subscribed."""
 
 
-class AsyncVerbs(ABC):
-    """See :mod:`labc.aio`."""
+class AsyncVerbs(Verbs):
+    """The verbs as coroutines; see :mod:`labc.aio`."""
 
     _options = Options()
 
@@ -136,66 +137,22 @@ class AsyncVerbs(ABC):
         find_timeout: float | None = None,
         host: str | None = None,
         node: str | None = None,
-        retry: int = 0,
+        retry: int | None = None,
     ) -> AsyncVerbs:
-        """The same verbs with options, which never mix with a function's own arguments.
-
-        Args:
-            timeout: seconds until the answer must be there.
-            find_timeout: seconds to wait for somebody to offer the name; 0: fail at once.
-            host: only there.
-            node: only this node, by name or id.
-            retry: how often to ask again when a provider was lost and the function may have run.
-        """
-        options = Options(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
+        options = self._options.but(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
         return _At(self, options)
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function that somebody in the network offers: the nearest, and among equals the least busy.
-
-        Cancelling is safe: the provider is told, and cancels its coroutine.
-
-        Returns:
-            The result, a new object. Arrays keep shape and dtype, and are read-only.
-
-        Raises:
-            NotFoundError: nobody offered it within ``find_timeout``. Nothing ran.
-            ArgumentsError: the arguments don't fit the function. It did not run.
-            CarryError: an argument, or the result, can't be carried; its place is named.
-            CallTimeoutError: no answer within ``timeout``. It may have run, and is cancelled.
-            PeerLostError: the provider went away. ``ran`` says what is known.
-            OverloadedError: the provider runs ``max_calls`` already. Nothing ran.
-            RemoteError: the function raised; its traceback is in the notes.
-        """
         check_name(name)
         options = self._options
         return await self._do(lambda rooms: rooms.call(name, args, kwargs, options))
 
     async def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:
-        """Call a function at every node that offers it, at the same time.
-
-        Returns:
-            One outcome for each node, with its value or its error, sorted by host and node. It takes as long as the
-            slowest, at most ``timeout``; a node that is late or lost has that as its error.
-
-        Raises:
-            NotFoundError: nobody offered it within ``find_timeout``.
-            CarryError: an argument can't be carried.
-        """
         check_name(name)
         options = self._options
         return await self._do(lambda rooms: rooms.call_all(name, args, kwargs, options))
 
     async def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
-        """Give a message to all who subscribed to the topic, now; nobody need be there.
-
-        Returns at once, unless a subscriber holds publishers back; then, when all those have taken it.
-
-        Raises:
-            NameInvalidError: the topic can't be used.
-            CarryError: a value can't be carried.
-            TimeoutError: a subscriber held it back for ``timeout``.
-        """
         check_topic(topic)
         options = self._options
 
@@ -206,26 +163,14 @@ class AsyncVerbs(ABC):
         await self._do(operation)
 
     async def nodes(self) -> list[NodeInfo]:
-        """The nodes of the network, sorted by host and name.
-
-        A node that does not answer within ``timeout`` (1 s, without) is there without its details.
-        """
         options = self._options
         return await self._do(lambda rooms: rooms.nodes(options))
 
     async def functions(self) -> list[FunctionInfo]:
-        """The functions that are offered, sorted by name, each with its signature and where it is."""
         options = self._options
         return await self._do(lambda rooms: rooms.functions(options))
 
     async def ping(self) -> dict[NodeRecord, float | LabcError]:
-        """Ask the event loop of other nodes for a sign of life: seconds there and back, or what prevented it.
-
-        All nodes, or those that ``at(host=..., node=...)`` names.
-
-        Raises:
-            NotFoundError: there is no such node.
-        """
         options = self._options
         return await self._do(lambda rooms: rooms.ping(options))
 

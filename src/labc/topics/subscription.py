@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from labc.directory import check_pattern
 from labc.errors import NameInvalidError
-from labc.registry import Registry
+from labc.registry import Handle, Registry, is_coroutine_function, plain
 from labc.topics.message import Message, set_current_message
 from labc.topics.queue import MessageQueue
 
@@ -22,7 +21,7 @@ R = TypeVar("R")
 WhenFull = Literal["drop-oldest", "hold"]
 
 
-class Subscription(Generic[P, R]):
+class Subscription(Handle[P, R]):
     """A handler that gets the messages of a topic or pattern, until :meth:`close`. Calling it calls the handler."""
 
     def __init__(
@@ -33,19 +32,11 @@ class Subscription(Generic[P, R]):
         when_full: WhenFull | None,
         queue_size: int | None,
     ) -> None:
+        super().__init__(function, topic)
         self._registry = registry
-        self.function = function
         self.topic = topic
         self.when_full = when_full
         self.queue_size = queue_size
-        self.__wrapped__ = function
-        self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", topic)
-        self.__qualname__ = getattr(function, "__qualname__", topic)
-        self.__module__ = getattr(function, "__module__", "") or ""
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.function(*args, **kwargs)
 
     def close(self) -> None:
         """Take no more messages; those that wait are still handled. Closing twice is harmless."""
@@ -62,7 +53,7 @@ def make_subscription(
     when_full: WhenFull | None,
     queue_size: int | None,
 ) -> Subscription[P, R]:
-    function = cast("Callable[P, R]", getattr(function, "function", function))  # a handle of another decorator
+    function = plain(function)
     if not callable(function):
         raise TypeError(f"subscribe() takes a function, not {function!r}")
     if topic is None:
@@ -94,7 +85,7 @@ class Delivery:
         self.failed = 0
         self._prepare = prepare
         self._in_thread = in_thread
-        self._is_coroutine = inspect.iscoroutinefunction(subscription.function)
+        self._is_coroutine = is_coroutine_function(subscription.function)
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()

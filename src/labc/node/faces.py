@@ -1,0 +1,149 @@
+"""What the verbs do, said once for both faces: ``labc`` blocks, ``labc.aio`` is awaited.
+
+The classes that do the work inherit these texts: ``help()`` and editors show them at either.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+
+class Verbs(ABC):
+    """What one can ask the network, and what ``at(...)`` has options for."""
+
+    @abstractmethod
+    def at(
+        self,
+        *,
+        timeout: float | None = None,
+        find_timeout: float | None = None,
+        host: str | None = None,
+        node: str | None = None,
+        retry: int | None = None,
+    ) -> Any:
+        """The same verbs with options, which never mix with a function's own arguments.
+
+        ``at`` of what it returns adds options to these, or changes them.
+
+        Args:
+            timeout: seconds until the answer must be there.
+            find_timeout: seconds to wait for somebody to offer the name; 0: fail at once.
+            host: only there.
+            node: only this node, by name or id.
+            retry: how often to ask again when a provider was lost and the function may have run.
+
+        Raises:
+            ValueError: a value that can't be meant.
+        """
+
+    @abstractmethod
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function that somebody in the network offers: the nearest, and among equals the least busy.
+
+        Cancelling (Ctrl-C, in a program that blocks) is safe: the provider is told, and cancels its coroutine.
+
+        Returns:
+            The result, a new object. Arrays keep shape and dtype, and are read-only.
+
+        Raises:
+            NotFoundError: nobody offered it within ``find_timeout``. Nothing ran.
+            ArgumentsError: the arguments don't fit the function. It did not run.
+            CarryError: an argument, or the result, can't be carried; its place is named.
+            CallTimeoutError: no answer within ``timeout``. It may have run, and is cancelled.
+            PeerLostError: the provider went away. ``ran`` says what is known.
+            OverloadedError: the provider runs ``max_calls`` already. Nothing ran.
+            RemoteError: the function raised; its traceback is in the notes.
+        """
+
+    @abstractmethod
+    def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function at every node that offers it, at the same time.
+
+        Returns:
+            One outcome for each node, with its value or its error, sorted by host and node. It takes as long as the
+            slowest, at most ``timeout``; a node that is late or lost has that as its error.
+
+        Raises:
+            NotFoundError: nobody offered it within ``find_timeout``.
+            CarryError: an argument can't be carried.
+        """
+
+    @abstractmethod
+    def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Give a message to all who subscribed to the topic, now; nobody need be there.
+
+        Returns at once, unless a subscriber holds publishers back; then, when all those have taken it.
+
+        Raises:
+            NameInvalidError: the topic can't be used.
+            CarryError: a value can't be carried.
+            TimeoutError: a subscriber held it back for ``timeout``.
+        """
+
+    @abstractmethod
+    def nodes(self) -> Any:
+        """The nodes of the network, sorted by host and name.
+
+        A node that does not answer within ``timeout`` (1 s, without) is there without its details.
+        """
+
+    @abstractmethod
+    def functions(self) -> Any:
+        """The functions that are offered, sorted by name, each with its signature and where it is."""
+
+    @abstractmethod
+    def ping(self) -> Any:
+        """Ask the event loop of other nodes for a sign of life: seconds there and back, or what prevented it.
+
+        All nodes, or those that ``at(host=..., node=...)`` names.
+
+        Raises:
+            NotFoundError: there is no such node.
+        """
+
+
+class Face(ABC):
+    """What a module has beside that: for the program as a whole."""
+
+    @abstractmethod
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> Any:
+        """Iterate over the messages of a topic or pattern, as they come.
+
+        When the reader is slower than the messages, the oldest are dropped, and counted in ``dropped``.
+
+        Args:
+            pattern: levels between slashes; ``*`` stands for one level, ``**`` for any number.
+            queue_size: messages that may wait.
+
+        Raises:
+            NameInvalidError: the pattern can't be used; says where the mistake is.
+        """
+
+    @abstractmethod
+    def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
+        """Choose the settings of this program's own node, before anything else is done.
+
+        Args:
+            name: the node's readable name.
+            network: nodes with the same network name find each other.
+            settings: any other field of :class:`labc.Settings`.
+
+        Raises:
+            SettingsError: a bad setting, or labc is running already.
+        """
+
+    @abstractmethod
+    def serve(self) -> Any:
+        """Offer what is registered until the program is ended by Ctrl-C or SIGTERM, or ``close()`` is called.
+
+        Under ``labc serve``, and in the processes of ``run="process"``, it returns at once: somebody else serves.
+        """
+
+    @abstractmethod
+    def close(self) -> Any:
+        """Leave the network now, in less than a second, and not at the program's end.
+
+        What runs is cancelled, and calls that wait get an error. Harmless without a running node; the next verb
+        joins the network again.
+        """

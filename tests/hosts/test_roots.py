@@ -1,0 +1,144 @@
+"""The root of a host is nobody's single point of failure."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+
+import pytest
+from agent import Agent, Start, meet
+
+from labc.testing import VirtualHosts
+
+MakeLab = Callable[[int], VirtualHosts]
+
+
+def root_of(agents: list[Agent]) -> Agent:
+    """The one that is the root of their host, as soon as there is one."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for agent in agents:
+            if agent.eval("labc.blocking.portal.node().is_root"):
+                return agent
+    raise TimeoutError("no root")
+
+
+def longest_gap(times: list[float]) -> float:
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+def test_nine_nodes_on_three_hosts_outlive_a_root(make_lab: MakeLab, start: Start) -> None:
+    hosts = make_lab(3).hosts
+    nodes = [[start(host, f"{host.name}-{number}") for number in range(3)] for host in hosts]
+    everybody = [node for group in nodes for node in group]
+    meet(everybody)
+    root = root_of(nodes[0])
+    publisher, provider = [node for node in nodes[0] if node is not root]
+    subscribers = [publisher, *nodes[1]]
+    for subscriber in subscribers:
+        subscriber.exec("labc.subscribe(receive, topic='ticks')")
+    provider.exec("labc.register(lambda x: x + 1, name='next')")
+    caller = nodes[2][0]
+    assert caller.eval("labc.call('next', 1)") == 2
+    publisher.exec("publish_numbers('ticks', 0.005)")
+    caller.exec("""
+errors, answers = [], []
+calling = threading.Event()
+def keep_calling():
+    while not calling.is_set():
+        try:
+            answers.append(labc.call('next', len(answers)))
+        except Exception as error:
+            errors.append(repr(error))
+        time.sleep(0.002)
+caller = threading.Thread(target=keep_calling); caller.start()
+""")
+    for subscriber in subscribers:
+        subscriber.eval("until(lambda: len(received) > 50)")
+    root.program.kill()
+    killed = time.time()
+    for subscriber in subscribers:
+        subscriber.eval(f"until(lambda: received[-1][1] > {killed} + 1.5)")
+    publisher.exec("stop.set(); publisher.join()")
+    caller.exec("calling.set(); caller.join()")
+    assert caller.eval("errors") == []
+    count = caller.eval("len(answers)")
+    assert caller.eval("answers") == list(range(1, count + 1))
+    gaps = {s.name: longest_gap([moment for _, moment in s.eval("received")]) for s in subscribers}
+    assert max(gaps.values()) < 0.5, gaps
+    for subscriber in subscribers:
+        numbers = [number for number, _ in subscriber.eval("received")]
+        assert numbers == sorted(set(numbers)), f"{subscriber.name} got a message twice or out of order"
+    survivors = [node for node in everybody if node is not root]
+    assert root_of([publisher, provider])
+    meet(survivors)
+
+
+def test_a_stopped_root_is_passed_over_and_joins_again(make_lab: MakeLab, start: Start) -> None:
+    hosts = make_lab(2).hosts
+    root = start(hosts[0], "root")
+    root.exec("labc.blocking.portal.node(); labc.register(lambda: 'root', name='who'); labc.subscribe(receive, topic='ticks')")
+    first, second = start(hosts[0], "first"), start(hosts[0], "second")
+    far = start(hosts[1], "far")
+    meet([root, first, second, far])
+    assert root_of([root, first, second]) is root
+    for node in (second, far):
+        node.exec("labc.subscribe(receive, topic='ticks')")
+    second.exec("labc.register(lambda: 'second', name='other')")
+    first.exec("publish_numbers('ticks', 0.01)")
+    for node in (root, second, far):
+        node.eval("until(lambda: len(received) > 20)")
+    root.program.stop()
+    stopped = time.time()
+    # Its host is back in the network within 5 s, for topics, names and newcomers.
+    far.eval(f"until(lambda: received[-1][1] > {stopped} + 2 and received[-1][1] - received[-2][1] < 1)")
+    back = max(
+        later
+        for node in (second, far)
+        for earlier, later in itertools.pairwise([moment for _, moment in node.eval("received")])
+        if later - earlier > 0.5
+    )
+    assert back - stopped < 5.0
+    far.eval("until(lambda: 'root' not in names())")
+    assert far.eval("labc.call('other')") == "second"
+    newcomer = start(hosts[0], "newcomer")
+    assert newcomer.eval("labc.at(find_timeout=5).call('other')") == "second"
+    # It goes on: both roots live on, linked; nothing is doubled, nothing is lost from then on.
+    root.program.cont()
+    meet([root, first, second, far, newcomer])
+    assert far.eval("labc.call('who')") == "root"
+    mark = first.eval("time.time()")
+    for node in (root, second, far):
+        node.eval(f"until(lambda: received[-1][1] > {mark} + 1)")
+    first.exec("stop.set(); publisher.join()")
+    sent = first.eval("sent[0]")
+    for node in (root, second, far):
+        node.eval(f"until(lambda: received and received[-1][0] == {sent - 1})")
+        numbers = [number for number, _ in node.eval("received")]
+        assert numbers == sorted(set(numbers)), f"{node.name} got a message twice or out of order"
+        late = [number for number, moment in node.eval("received") if moment > mark + 0.5]
+        assert late == list(range(late[0], sent)), f"{node.name} lost messages after the root went on"
+
+
+@pytest.mark.timeout(180)
+def test_fifty_roots_killed_in_a_row(make_lab: MakeLab, start: Start) -> None:
+    hosts = make_lab(2).hosts
+    far = start(hosts[1], "far")
+    keeper = start(hosts[0], "keeper")
+    meet([far, keeper])
+    far.exec("labc.register(lambda x: x, name='far')")
+    nodes = [start(hosts[0], f"node{number}") for number in range(2)]
+    for number in range(50):
+        for node in nodes:
+            node.exec("labc.blocking.portal.node()")
+        root = root_of([keeper, *nodes])
+        root.program.kill()
+        root.close()
+        if root is keeper:
+            keeper = start(hosts[0], "keeper")
+        else:
+            nodes.remove(root)
+            nodes.append(start(hosts[0], f"again{number}"))
+        assert keeper.eval(f"labc.at(find_timeout=5).call('far', {number})") == number
+    meet([far, keeper, *nodes])
