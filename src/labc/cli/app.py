@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -62,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     130 after Ctrl-C and 143 after SIGTERM.
     """
     leave_on_signals()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # whatever others send, printing it does not fail
+    _open_outputs()
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
     finally:
@@ -82,7 +81,20 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `labc nodes | head -1`: whoever read this has enough
         _forget_stdout()
         return 0
+    except OSError as error:  # of the output: a full disk
+        complain(str(error))
+        _forget_stdout()
+        return 1
     return code if isinstance(code, int) else 0
+
+
+def _open_outputs() -> None:
+    """Whatever others send, and wherever it goes: printing it does not fail."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

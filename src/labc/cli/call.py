@@ -13,7 +13,7 @@ from labc.cli.joining import joined
 from labc.cli.options import FindTimeout, Host, Json, Network, Node, Timeout, Words
 from labc.cli.output import one_line, print_json, print_value
 
-Name = Annotated[str, typer.Argument(help="The function.", autocompletion=complete_function)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The function.", autocompletion=complete_function)]
 All = Annotated[bool, typer.Option("--all", help="Call it at every node that offers it.", show_default=False)]
 
 

@@ -37,3 +37,9 @@ def told(*, tracebacks: bool = True) -> Iterator[None]:
             for note in getattr(error, "__notes__", ()):
                 print(note.strip("\n"), file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def failed(sentence: str) -> typer.Exit:
+    """Says the sentence on stderr; raise what it returns to end the program with 1."""
+    complain(sentence)
+    return typer.Exit(1)

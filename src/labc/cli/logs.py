@@ -10,14 +10,14 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _Line(logging.Formatter):
-    """``labc: call of ... raised ...``; the traceback of the user's function only where it is wanted."""
+    """``labc: <call of ...> raised ...``; the traceback of the user's function only where it is wanted."""
 
     def __init__(self, tracebacks: bool) -> None:
-        super().__init__("labc: %(message)s")
+        super().__init__()
         self.tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
-        line = self._style.format(record) if not record.args else f"labc: {record.getMessage()}"
+        line = "labc: " + record.getMessage().replace("\n", " ")
         error = record.exc_info[1] if record.exc_info else None
         if error is None or not self.tracebacks:
             return line

@@ -9,8 +9,9 @@ import typer
 from labc.errors import SettingsError
 from labc.settings import Settings
 
-ANY_ARGUMENTS: Final = {"ignore_unknown_options": True}
-"""For verbs whose further words belong to a function, also those that look like options."""
+ANY_ARGUMENTS: Final = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""For verbs whose further words belong to a function, also those that look like options. They have no options of one
+letter: a text like ``-hi`` would be taken for some of these."""
 
 
 def _seconds(value: float | None) -> float | None:
@@ -73,5 +74,9 @@ Node = Annotated[
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(help="JSON where it parses, else text; --key value, --key=value, --flag.", show_default=False),
+    typer.Argument(
+        metavar="ARGUMENTS",
+        help="JSON where it parses, else text; --key value, --key=value, --flag.",
+        show_default=False,
+    ),
 ]

@@ -12,7 +12,7 @@ from labc.cli.joining import joined
 from labc.cli.options import Json, Network, Timeout, Words
 from labc.cli.output import print_json
 
-Topic = Annotated[str, typer.Argument(help="Levels between slashes.", show_default=False)]
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Levels between slashes.", show_default=False)]
 
 
 def publish(

@@ -21,36 +21,41 @@ INTERVAL = 0.3
 
 _LEAVE_WITHIN = 2.0
 
-Snapshot = Mapping[Path, float | None]
+Snapshot = Mapping[Path, tuple[int, int] | None]
+"""When each file was changed, in nanoseconds, and how many bytes it has; None for one that is not there."""
 
 
 def serve_and_reload(targets: Sequence[str], arguments: Sequence[str]) -> NoReturn:
     """Run ``labc`` with these arguments, and again after each change, until this program is told to end."""
-    before = look(targets)
+    seen = look(targets)
     server = _start(arguments)
-    failed = False
+    told = False
     try:
         while server.poll() != 0:
-            time.sleep(INTERVAL)
-            if server.poll() is not None and not failed:
-                failed = True
+            if server.poll() is not None and not told:
+                told = True
                 complain("waiting for a change of the files")
-            now = look(targets)
-            if changed := [path for path in now if now[path] != before.get(path)]:
-                complain(f"{changed[0].name} has changed: starting again")
+            time.sleep(INTERVAL)
+            if (changed := changed_since(seen)) is not None:
+                complain(f"{changed.name} has changed: starting again")
                 _end(server)
-                server, failed = _start(arguments), False
-            before = now
+                seen = look(targets)
+                server, told = _start(arguments), False
     finally:
         _end(server)
     raise typer.Exit
 
 
 def look(targets: Sequence[str]) -> Snapshot:
-    """When each of the files behind the targets was changed; None for one that is not there."""
+    """The state of all the files behind the targets."""
     files = [file for target in targets if (file := _find(target)) is not None]
     roots = {Path.cwd(), *(file.parent for target in targets if (file := file_of(target)) is not None)}
-    return {path: _changed(path) for path in files_behind(files, roots)}
+    return {path: _state(path) for path in files_behind(files, roots)}
+
+
+def changed_since(seen: Snapshot) -> Path | None:
+    """One of the files that are not as they were."""
+    return next((path for path, state in seen.items() if _state(path) != state), None)
 
 
 def _find(target: str) -> Path | None:
@@ -67,11 +72,12 @@ def _find(target: str) -> Path | None:
     return Path(origin) if origin else None
 
 
-def _changed(path: Path) -> float | None:
+def _state(path: Path) -> tuple[int, int] | None:
     try:
-        return path.stat().st_mtime
+        status = path.stat()
     except OSError:
         return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:

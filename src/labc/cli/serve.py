@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import labc
-from labc.cli.joining import told
+from labc.cli.joining import failed, told
 from labc.cli.leaving import leave_after
 from labc.cli.loading import LoadError, load, name_of
 from labc.cli.logs import show_tracebacks
@@ -18,9 +18,7 @@ from labc.cli.output import complain, print_json
 
 Targets = Annotated[
     list[str],
-    typer.Argument(
-        metavar="FILE|MODULE...", help="What to run: server.py, or a module like lab.camera.", show_default=False
-    ),
+    typer.Argument(metavar="FILE|MODULE", help="server.py, or a module like lab.camera.", show_default=False),
 ]
 Reload = Annotated[
     bool,
@@ -38,10 +36,11 @@ def serve(
     network: Network = None,
     timeout: LeaveAfter = None,
 ) -> None:
-    """Run files or modules, and offer what they register until Ctrl-C.
+    """Run files or modules, and offer what they register.
 
-    They are imported under their own names, not as [bold]__main__[/bold], and [bold]labc.serve()[/bold] in them
-    returns at once. The node is called like the first of them, unless it chooses a name.
+    They are imported under their own names, not as [bold]__main__[/bold], and
+    [bold]labc.serve()[/bold] in them returns at once; Ctrl-C ends it. The node is called
+    like the first of them, unless it chooses a name.
 
     [bold]Examples[/bold]
       labc serve server.py
@@ -72,10 +71,10 @@ def _load(targets: list[str]) -> None:
             try:
                 load(target)
             except LoadError as error:
-                complain(str(error))
+                end = failed(str(error))
                 if error.traceback:
                     print(error.traceback, file=sys.stderr, flush=True)
-                raise typer.Exit(1) from None
+                raise end from None
 
 
 def _print_offers(as_json: bool) -> None:

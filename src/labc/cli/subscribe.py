@@ -14,13 +14,15 @@ from typing import Annotated, Any
 import typer
 
 import labc
-from labc.cli.joining import joined
+from labc.cli.joining import failed, joined
 from labc.cli.options import Json, LeaveAfter, Network
 from labc.cli.output import complain, json_text, one_line
 
 _QUEUE_SIZE = 100_000
 
-Pattern = Annotated[str, typer.Argument(help="A topic; * stands for one level, ** for any number of them.")]
+Pattern = Annotated[
+    str, typer.Argument(metavar="PATTERN", help="A topic; * stands for one level, ** for any number of them.")
+]
 Count = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help=r"Leave after so many messages. \[default: never]", show_default=False),
@@ -36,7 +38,8 @@ def subscribe(
       labc subscribe 'lab/*/temperature'
       labc subscribe '**' --json --count 10
 
-    It prints a line for each message: time, topic, values, sender. With --json, an object a line.
+    It prints a line for each message: time, topic, values, sender.
+    With --json, an object a line.
     The exit code is 1 if the timeout is over before --count messages came.
     """
     show = _json_line if as_json else _line
@@ -52,9 +55,8 @@ def subscribe(
         dropped = messages.dropped
     if dropped:
         complain(f"{dropped} messages came faster than they could be printed, and were dropped")
-    if count is not None and came < count:
-        complain(f"{came} of {count} messages came")
-        raise typer.Exit(1)
+    if count is not None and came < count and not _ends_within(_stdout_pipe(), 0):
+        raise failed(f"{came} of {count} messages came")
 
 
 def _line(message: labc.Message) -> str:

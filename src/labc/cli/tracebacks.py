@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from pathlib import Path
 
 _LABC = str(Path(__file__).parents[1]) + os.sep
-_IMPORT = "<frozen "
+_IMPORT = ("<frozen ", os.path.dirname(importlib.__file__) + os.sep)
 
 
 def users_traceback(error: BaseException) -> str:
@@ -27,7 +28,7 @@ def users_place(error: BaseException) -> str:
 
 
 def _users(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
-    return [frame for frame in frames if not frame.filename.startswith((_LABC, _IMPORT))]
+    return [frame for frame in frames if not frame.filename.startswith((_LABC, *_IMPORT))]
 
 
 def _strip(shown: traceback.TracebackException, seen: set[int]) -> None:

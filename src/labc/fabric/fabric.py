@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ import zenoh
 
 from labc.directory import NodeRecord
 from labc.errors import ClosedError
-from labc.fabric.engine import abandon, callback
+from labc.fabric.bulk import LARGE, Bulk
+from labc.fabric.engine import abandon, callback, open_client
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
 from labc.fabric.seat import Seat
@@ -21,6 +23,7 @@ from labc.fabric.worker import Worker
 from labc.settings import Settings
 
 _CLOSE_WITHIN = 0.7
+_MAX_PUBLISHERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ class Fabric:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._worker = Worker("labc fabric")
-        self._sender: Worker | None = None
+        self._publishing = threading.Lock()
+        self._bulk: Bulk | None = None
+        self._large_keys: set[str] = set()
         self._seat = Seat(settings, self._worker, on_link)
         self._things: set[Any] = set()
         self._publishers: dict[str, Any] = {}
@@ -86,6 +91,8 @@ class Fabric:
 
     async def close(self) -> None:
         """Leave. Takes at most 0.7 s; what is stuck by then is left to the end of the process."""
+        if self._bulk:
+            self._bulk.close()
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await self._seat.close()
@@ -93,14 +100,14 @@ class Fabric:
             pass
         finally:
             self._worker.close()
-            if self._sender:
-                self._sender.close()
 
     def abandon(self) -> None:
         """After fork, in the child: let go of everything without touching it."""
         abandon([*self._seat.engine_objects(), *self._things, *self._publishers.values()])
         if self._presence is not None:
             abandon([self._presence])
+        if self._bulk is not None:
+            abandon(self._bulk.engine_objects())
 
     # Presence of this node.
 
@@ -178,22 +185,44 @@ class Fabric:
     # Publications.
 
     def publish(self, key: str, payload: bytes, attachment: bytes | None = None) -> None:
-        """Publish without waiting. From any thread. Under congestion the engine drops it."""
-        publisher = self._publishers.get(key)
-        if publisher is None:
-            publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
-            if len(self._publishers) >= 1024:  # of a program that makes up topics without end
-                for old in list(itertools.islice(self._publishers, 512)):
-                    self._publishers.pop(old).undeclare()
-            publisher = self._publishers.setdefault(key, publisher)
-        publisher.put(payload, attachment=attachment)
+        """Publish without waiting, in order for each key. From any thread.
+
+        What is small is dropped by the engine under congestion; what is large waits, see :mod:`labc.fabric.bulk`.
+        """
+        if len(payload) >= LARGE:
+            if len(self._large_keys) >= _MAX_PUBLISHERS:
+                self._large_keys.clear()
+            self._large_keys.add(key)
+        if key in self._large_keys:
+            self._bulk_sender().put(key, payload, attachment, may_drop=True)
+        else:
+            self._publisher(key).put(payload, attachment=attachment)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
-        """Publish in order, in a thread of its own that waits for room under congestion."""
-        if self._sender is None:
-            self._sender = Worker("labc relay")
-        session = self._session
-        self._sender.post(lambda: session.put(key, payload, congestion_control=zenoh.CongestionControl.BLOCK))
+        """Publish in order, waiting for room under congestion, without blocking. The caller bounds how much."""
+        self._bulk_sender().put(key, payload, may_drop=False)
+
+    @property
+    def dropped(self) -> int:
+        """Large messages that were dropped here because the network takes no more."""
+        return self._bulk.dropped if self._bulk else 0
+
+    def _publisher(self, key: str) -> Any:
+        publisher = self._publishers.get(key)
+        if publisher is None:
+            with self._publishing:
+                if len(self._publishers) >= _MAX_PUBLISHERS:  # of a program that makes up topics without end
+                    for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
+                        self._publishers.pop(old).undeclare()
+                publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+                self._publishers[key] = publisher
+        return publisher
+
+    def _bulk_sender(self) -> Bulk:
+        with self._publishing:
+            if self._bulk is None:
+                self._bulk = Bulk(lambda: open_client(self._settings))
+            return self._bulk
 
     async def subscribe(
         self, key: str, consume: Callable[[list[Publication]], None], limit: int

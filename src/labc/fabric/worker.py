@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from labc.errors import ClosedError
-
-logger = logging.getLogger("labc.fabric")
 
 T = TypeVar("T")
 
@@ -20,11 +17,10 @@ class Worker:
     """Runs functions in order in one daemon thread. A daemon, so that a stuck engine can't hold up the exit."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[tuple[asyncio.Future[Any] | None, Callable[[], Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, job: Callable[[], T]) -> T:
         """The result of ``job()``. Cancelling forgets the result; a job that has begun runs to its end."""
@@ -39,11 +35,6 @@ class Worker:
             self._jobs.put((future, job))
         return future
 
-    def post(self, job: Callable[[], Any]) -> None:
-        """The same, and nobody waits for it; an error is only logged."""
-        if not self._closed:
-            self._jobs.put((None, job))
-
     def close(self) -> None:
         """Take no more jobs; those already taken are still done."""
         self._closed = True
@@ -56,10 +47,6 @@ class Worker:
                 result, error = job(), None
             except Exception as caught:
                 result, error = None, caught
-            if future is None:
-                if error is not None:
-                    logger.debug("%s: %s", self._thread.name, error)
-                continue
             try:
                 self._loop.call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:  # the loop is closed: nobody waits any more

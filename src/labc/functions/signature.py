@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
-import sys
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from labc.errors import ArgumentsError
+from labc.functions.hints import Convert, Unsuitable, converter, shown
 
-Convert = Callable[[Any], Any]
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -28,15 +27,21 @@ class Signature:
             self._signature = None
         parameters = self._signature.parameters if self._signature else {}
         hints = _hints(function)
-        self._convert = {key: _converter(hints[key]) for key in parameters if key in hints}
-        self._checked = {key: convert for key, convert in self._convert.items() if convert}
+        self._checked: dict[str, Convert] = {}
+        for key, parameter in parameters.items():
+            if key in hints and (convert := converter(_with_default(hints[key], parameter))):
+                self._checked[key] = convert
         plain = [p for p in parameters.values() if p.kind in _POSITIONAL]
-        self._positional = [(p.name, self._checked.get(p.name)) for p in plain]
+        self._positional = [p.name for p in plain]
         required = [p for p in parameters.values() if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
         self._least = len(self._positional) + 1 if required else sum(p.default is p.empty for p in plain)
 
     def __str__(self) -> str:
-        return f"{self._name}{self._signature}" if self._signature else f"{self._name}(...)"
+        if self._signature is None:
+            return f"{self._name}(...)"
+        parameters = [p.replace(annotation=_Written.of(p.annotation)) for p in self._signature.parameters.values()]
+        returns = _Written.of(self._signature.return_annotation)
+        return f"{self._name}{self._signature.replace(parameters=parameters, return_annotation=returns)}"
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
         """The arguments as the function shall get them.
@@ -49,7 +54,7 @@ class Signature:
         if not kwargs and self._least <= len(args) <= len(self._positional):
             if not self._checked:
                 return args, kwargs
-            return [self._check(key, value) for (key, _), value in zip(self._positional, args, strict=False)], kwargs
+            return [self._check(key, value) for key, value in zip(self._positional, args, strict=False)], kwargs
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -68,17 +73,19 @@ class Signature:
             return {word: self._check(key, item, word) for word, item in value.items()}
         return self._check(key, value)
 
-    def _check(self, key: str, value: Any, shown: str = "") -> Any:
+    def _check(self, key: str, value: Any, place: str = "") -> Any:
         convert = self._checked.get(key)
         if convert is None:
             return value
         try:
             return convert(value)
-        except msgspec.ValidationError as error:
-            problem = f"argument {shown or key!r}: {_lower(str(error))}"
-            raise ArgumentsError(
-                self._name, f"{problem}; it is {self}", argument=key, expected=_expected(str(error))
-            ) from None
+        except (Unsuitable, RecursionError) as error:
+            detail = getattr(error, "detail", "nested too deeply")
+        expected = self._expected(key)
+        problem = f"argument {place or key!r}: expected `{expected}`, got `{type(value).__name__}`"
+        if detail:
+            problem += f" ({detail[:1].lower()}{detail[1:].replace('`$', f'`{place or key}')})"
+        raise ArgumentsError(self._name, f"{problem}; it is {self}", argument=place or key, expected=expected)
 
     def _misfit(self, text: str, kwargs: Mapping[str, Any]) -> ArgumentsError:
         """From the words of :meth:`inspect.Signature.bind`."""
@@ -87,68 +94,57 @@ class Signature:
         argument = text.rsplit("'", 2)[1] if text.count("'") >= 2 else ""
         if argument in kwargs and (near := difflib.get_close_matches(argument, known, n=1)):
             text += f" (did you mean {near[0]!r}?)"
-        annotation = self._signature.parameters[argument].annotation if argument in known else inspect.Parameter.empty
-        expected = "" if annotation is inspect.Parameter.empty else inspect.formatannotation(annotation)
+        expected = self._expected(argument) if argument in known else ""
         return ArgumentsError(self._name, f"{text}; it is {self}", argument=argument, expected=expected)
+
+    def _expected(self, key: str) -> str:
+        assert self._signature is not None
+        annotation = self._signature.parameters[key].annotation
+        return "" if annotation is inspect.Parameter.empty else shown(annotation)
+
+
+class _Written:
+    """A hint that stands in a signature as it was written, also where it is a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    @classmethod
+    def of(cls, annotation: Any) -> Any:
+        return cls(annotation) if isinstance(annotation, str) else annotation
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
+    """The hints that can be understood. They may be any expression, and name what does not exist at run time."""
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    if inspect.isclass(target):
+        target = target.__init__
+    elif not inspect.isroutine(target):
+        target = getattr(target, "__call__", target)  # noqa: B004
     try:
         return typing.get_type_hints(target)
-    except Exception:  # hints may be any expression, and name what does not exist at run time
-        return {}
-
-
-def _converter(hint: Any) -> Convert | None:
-    """What turns a carried value into one of this hint, or raises; None where nothing can be said."""
-    if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, (typing.TypeVar, typing.ParamSpec)):
-        return None
-    origin = typing.get_origin(hint) or hint
-    if getattr(origin, "__module__", "").split(".")[0] == "numpy":
-        return _instance_check(origin)
-    try:
-        msgspec.convert(None, hint, strict=True)
-    except msgspec.ValidationError:
+    except Exception:
         pass
-    except Exception:  # a hint that msgspec has no notion of
-        return _instance_check(origin) if isinstance(origin, type) and not _is_protocol(origin) else None
-
-    def convert(value: Any) -> Any:
+    found = {}
+    written = getattr(target, "__annotations__", None)
+    unwrapped = inspect.unwrap(getattr(target, "__func__", target))
+    for key, hint in written.items() if isinstance(written, dict) else ():
+        holder = types.SimpleNamespace(__annotations__={key: hint})
         try:
-            return msgspec.convert(value, hint, strict=True, from_attributes=True)
-        except msgspec.ValidationError:
-            plain = _without_numpy(value)
-            if plain is value:
-                raise
-            return msgspec.convert(plain, hint, strict=True, from_attributes=True)
-
-    return convert
+            found[key] = typing.get_type_hints(holder, getattr(unwrapped, "__globals__", {}))[key]
+        except Exception:
+            continue
+    return found
 
 
-def _instance_check(kind: type) -> Convert:
-    def check(value: Any) -> Any:
-        if not isinstance(value, kind):
-            raise msgspec.ValidationError(f"Expected `{kind.__qualname__}`, got `{type(value).__qualname__}`")
-        return value
-
-    return check
-
-
-def _is_protocol(kind: type) -> bool:
-    return getattr(kind, "_is_protocol", False)
-
-
-def _without_numpy(value: Any) -> Any:
-    """A numpy scalar as the Python number that a hint like ``int`` means."""
-    numpy = sys.modules.get("numpy")
-    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _expected(text: str) -> str:
-    """The type in "Expected `int`, got `str`"."""
-    return text.split("`")[1] if text.count("`") >= 2 else ""
+def _with_default(hint: Any, parameter: inspect.Parameter) -> Any:
+    """``x: float = None`` takes None, whatever its hint says."""
+    try:
+        return hint | None if parameter.default is None and hint is not Any else hint
+    except TypeError:
+        return typing.Optional[hint]  # noqa: UP045

@@ -49,6 +49,8 @@ class Details(msgspec.Struct):
     failed: int = 0
     refused: int = 0
     cancelled: int = 0
+    unsent: int = 0
+    undecodable: int = 0
     lanes: list[str] = []
 
 
@@ -76,6 +78,10 @@ class NodeInfo:
     cancelled: int = 0
     dropped: int = 0
     """Messages that came faster than its handlers took them."""
+    unsent: int = 0
+    """Large messages that it could not send as fast as it published them."""
+    undecodable: int = 0
+    """Messages that it could not understand."""
     topics: list[TopicDetails] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     lanes: list[str] = field(default_factory=list)
@@ -98,6 +104,8 @@ class NodeInfo:
             refused=details.refused,
             cancelled=details.cancelled,
             dropped=sum(topic.dropped for topic in details.topics),
+            unsent=details.unsent,
+            undecodable=details.undecodable,
             topics=details.topics,
             addresses=details.addresses,
             lanes=details.lanes,

@@ -235,6 +235,8 @@ class Runtime:
             failed=counts.failed,
             refused=counts.refused,
             cancelled=counts.cancelled,
+            unsent=self.fabric.dropped,
+            undecodable=self._topics.undecodable,
             lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
         )
 

@@ -1,0 +1,112 @@
+"""Large publications, and the pieces of relayed lanes: sent without loss, beside everything else.
+
+Under congestion the engine drops what it can't send within a moment, and of a message of some megabytes on a slow
+link that is always a part. Waiting instead would hold up all that this node publishes. So what is large has a link to
+the root of its own, with a lower priority, and waits there, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import zenoh
+
+logger = logging.getLogger("labc.fabric")
+
+LARGE = 128 << 10
+"""Payloads from this size on are large. The engine's queue holds two pieces of 64 KiB."""
+
+_MAX_BYTES = 64 << 20
+_TRY_AGAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    key: str
+    payload: bytes
+    attachment: bytes | None
+    may_drop: bool
+
+
+class Bulk:
+    """``put`` from any thread. At most 64 MiB wait; beyond, the oldest that may be dropped are, and counted."""
+
+    def __init__(self, open_session: Callable[[], zenoh.Session]) -> None:
+        self._open_session = open_session
+        self._session: zenoh.Session | None = None
+        self._parcels: deque[_Parcel] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self.dropped = 0
+        threading.Thread(target=self._work, name="labc bulk", daemon=True).start()
+
+    def put(self, key: str, payload: bytes, attachment: bytes | None = None, *, may_drop: bool) -> None:
+        """In order for each key, and lossless but for the bound."""
+        with self._changed:
+            self._parcels.append(_Parcel(key, payload, attachment, may_drop))
+            self._bytes += len(payload)
+            while self._bytes > _MAX_BYTES and self._drop_oldest():
+                pass
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Send no more. The link is closed by its thread, when that is not stuck."""
+        with self._changed:
+            self._closed = True
+            self._parcels.clear()
+            self._changed.notify()
+
+    def engine_objects(self) -> list[Any]:
+        return [self._session] if self._session is not None else []
+
+    def _drop_oldest(self) -> bool:
+        """Of those that wait behind the first, which is being sent. False: there is none."""
+        for index in range(len(self._parcels) - 1):
+            if self._parcels[index].may_drop:
+                self._bytes -= len(self._parcels[index].payload)
+                del self._parcels[index]
+                self.dropped += 1
+                return True
+        return False
+
+    def _next(self) -> _Parcel | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._parcels or self._closed)
+            if self._closed:
+                return None
+            parcel = self._parcels.popleft()
+            self._bytes -= len(parcel.payload)
+            return parcel
+
+    def _work(self) -> None:
+        while (parcel := self._next()) is not None:
+            try:
+                self._send(parcel)
+            except zenoh.ZError as error:
+                logger.warning("a large message was not sent: %s", error)
+                self.dropped += 1
+        if self._session is not None:
+            self._session.close()
+
+    def _send(self, parcel: _Parcel) -> None:
+        while self._session is None and not self._closed:
+            try:
+                self._session = self._open_session()
+            except zenoh.ZError:  # no root just now
+                time.sleep(_TRY_AGAIN)
+        if self._session is not None:
+            self._session.put(
+                parcel.key,
+                parcel.payload,
+                attachment=parcel.attachment,
+                encoding=zenoh.Encoding("application/msgpack"),
+                congestion_control=zenoh.CongestionControl.BLOCK,
+                priority=zenoh.Priority.DATA_LOW,
+            )

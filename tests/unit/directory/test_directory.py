@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import pytest
+
+from labc.directory import Directory, NodeRecord, Offer
+
+A = NodeRecord("a", "h1", "h1", "camera")
+B = NodeRecord("b", "h2", "h2", "stage")
+GRACE = 1.0
+
+
+@pytest.fixture
+def directory() -> Directory:
+    """A and B are there, and both offer "echo"."""
+    directory = Directory(GRACE)
+    directory.watch("echo")
+    for node in (A, B):
+        directory.node_appeared(node)
+        directory.offer_appeared(Offer("echo", node.host_id, node.id))
+    return directory
+
+
+def offering(directory: Directory) -> dict[str, bool]:
+    """Who could be asked, and whether that is doubtful."""
+    return {c.node.id: c.doubtful for c in directory.candidates("echo")}
+
+
+def test_a_name_that_is_not_watched_has_no_candidates(directory: Directory) -> None:
+    directory.offer_appeared(Offer("other", "h1", "a"))
+    assert directory.candidates("other") == []
+
+
+def test_an_offer_of_an_unknown_node_counts_when_the_node_appears(directory: Directory) -> None:
+    directory.offer_appeared(Offer("echo", "h3", "c"))
+    assert "c" not in offering(directory)
+    directory.node_appeared(NodeRecord("c", "h3", "h3", "late"))
+    assert offering(directory)["c"] is False
+
+
+def test_what_vanished_is_a_last_choice_until_the_grace_is_over(directory: Directory) -> None:
+    directory.node_vanished("a", now=10.0)
+    directory.offer_vanished(Offer("echo", "h1", "a"), now=10.0)
+    assert offering(directory) == {"a": True, "b": False}
+    assert directory.next_expiry() == 11.0
+    assert directory.expire(10.9) == []
+    assert directory.expire(11.0) == [A]
+    assert offering(directory) == {"b": False}
+    assert directory.next_expiry() is None
+
+
+def test_what_comes_back_in_time_was_never_away(directory: Directory) -> None:
+    directory.node_vanished("a", now=10.0)
+    directory.offer_vanished(Offer("echo", "h1", "a"), now=10.0)
+    directory.node_appeared(A)
+    directory.offer_appeared(Offer("echo", "h1", "a"))
+    assert directory.expire(20.0) == []
+    assert offering(directory) == {"a": False, "b": False}
+
+
+def test_vanished_and_doubted_is_lost_at_once_in_either_order(directory: Directory) -> None:
+    directory.node_vanished("a", now=10.0)
+    assert directory.node_doubted("a") == A
+    assert directory.node_doubted("b") is None
+    assert offering(directory) == {"b": True}
+    assert directory.node_vanished("b", now=10.0) == B
+    assert directory.nodes() == []
+
+
+def test_a_node_that_is_heard_again_is_not_doubted(directory: Directory) -> None:
+    directory.node_doubted("a")
+    directory.node_heard("a")
+    assert offering(directory) == {"a": False, "b": False}
+    assert directory.node_vanished("a", now=1.0) is None
+
+
+def test_without_a_link_nothing_is_lost(directory: Directory) -> None:
+    directory.fabric_lost()
+    for node in (A, B):
+        directory.node_vanished(node.id, now=10.0)
+        directory.offer_vanished(Offer("echo", node.host_id, node.id), now=10.0)
+    assert directory.node_doubted("a") is None
+    assert directory.expire(1000.0) == []
+    assert directory.next_expiry() is None
+    assert offering(directory) == {"a": True, "b": True}
+    # The link is back: what does not come back within the grace from now is lost.
+    directory.fabric_back(now=1000.0)
+    directory.node_appeared(B)
+    directory.offer_appeared(Offer("echo", "h2", "b"))
+    assert directory.expire(1000.9) == []
+    assert directory.expire(1001.0) == [A]
+    assert offering(directory) == {"b": False}
+
+
+def test_presence_is_what_the_fabric_vouches_for(directory: Directory) -> None:
+    assert directory.is_present("a")
+    directory.node_doubted("a")
+    assert directory.is_present("a")
+    directory.node_vanished("b", now=1.0)
+    assert not directory.is_present("b")
+    directory.fabric_lost()
+    assert not directory.is_present("a")
+    assert not directory.is_present("nobody")
+
+
+def test_the_last_provider_that_was_lost_is_remembered(directory: Directory) -> None:
+    assert directory.last_lost("echo") is None
+    directory.offer_denied("echo", "a")
+    assert directory.last_lost("echo") is None  # there is B yet
+    directory.node_doubted("b")
+    directory.node_vanished("b", now=1.0)
+    assert directory.last_lost("echo") == B
+    directory.node_appeared(B)
+    directory.offer_appeared(Offer("echo", "h2", "b"))
+    assert directory.last_lost("echo") is None
+
+
+def test_a_withdrawn_offer_does_not_take_its_node_along(directory: Directory) -> None:
+    directory.offer_vanished(Offer("echo", "h1", "a"), now=5.0)
+    assert directory.expire(6.0) == []
+    assert [node.id for node in directory.nodes()] == ["a", "b"]
+    assert offering(directory) == {"b": False}
+
+
+def test_a_hung_node_keeps_its_offers_for_its_return(directory: Directory) -> None:
+    directory.node_vanished("a", now=5.0)  # its presence only: its watchdog took it away
+    directory.expire(6.0)
+    assert offering(directory) == {"b": False}
+    directory.node_appeared(A)
+    assert offering(directory) == {"a": False, "b": False}
+
+
+def test_candidates_carry_how_busy_they_are(directory: Directory) -> None:
+    busy = {"a": 3, "b": 0}
+    assert {c.node.id: c.busy for c in directory.candidates("echo", busy.__getitem__)} == busy
+
+
+def test_settled_is_told_apart_from_watched(directory: Directory) -> None:
+    assert not directory.is_settled("echo")
+    directory.settled("echo")
+    assert directory.is_settled("echo")
+    directory.forget("echo")
+    assert not directory.is_settled("echo")
+    assert directory.candidates("echo") == []

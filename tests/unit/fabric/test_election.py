@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from labc.fabric.election import Election
+from labc.fabric.ports import DEFAULT_ROOT_PORT, root_ports, scouting_address
+
+PORTS = (1, 2, 3)
+FAST, SLOW = 0.01, 1.0
+
+
+def test_without_a_root_the_first_port_is_taken() -> None:
+    election = Election(PORTS)
+    assert election.step()[0] == "connect"
+    election.connect_failed(FAST)
+    assert election.step() == ("listen", 1)
+
+
+def test_who_loses_the_race_for_the_port_connects_to_the_winner() -> None:
+    election = Election(PORTS)
+    election.connect_failed(FAST)
+    election.listen_failed()
+    assert election.step()[0] == "connect"
+
+
+def test_a_port_that_is_held_in_silence_is_passed_over() -> None:
+    election = Election(PORTS)
+    election.connect_failed(SLOW)
+    assert election.step() == ("listen", 1)
+    election.listen_failed()
+    assert election.step() == ("listen", 2)
+    election.listen_failed()
+    assert election.step() == ("listen", 3)
+    election.listen_failed()
+    assert election.step() == ("connect", 1), "once round, it starts again"
+
+
+def test_orphans_reach_for_the_port_before_they_wait_for_a_root() -> None:
+    election = Election(PORTS, listen_first=True)
+    assert election.step() == ("listen", 1)
+    election.listen_failed()
+    assert election.step()[0] == "connect"
+    election.connect_failed(SLOW)
+    assert election.step() == ("listen", 1)
+    election.listen_failed()
+    assert election.step() == ("listen", 2)
+
+
+def test_the_default_network_has_the_ports_of_the_documents() -> None:
+    assert root_ports("labc") == (55555, 55556, 55557, 55558)
+    assert scouting_address("labc") == "224.0.0.224:7446"
+
+
+def test_other_networks_have_ports_of_their_own_the_same_everywhere() -> None:
+    import zlib
+
+    slot = 1 + zlib.crc32(b"lab1") % 240
+    assert root_ports("lab1")[0] == DEFAULT_ROOT_PORT + 4 * slot
+    assert scouting_address("lab1") == f"224.0.0.224:{7446 + slot}"
+    assert not set(root_ports("lab1")) & set(root_ports("labc"))
+    assert max(root_ports(f"network {n}")[-1] for n in range(2000)) < 60000
+
+
+def test_a_root_port_can_be_chosen() -> None:
+    assert root_ports("lab1", 4000) == (4000, 4001, 4002, 4003)
