@@ -139,6 +139,9 @@ class Agent:
 Start = Callable[..., Agent]
 """``start(host, name)`` runs an agent there."""
 
+LocalStart = Callable[[str], Agent]
+"""``start(name)`` runs an agent on this host."""
+
 
 def meet(agents: list[Agent]) -> None:
     """Returns when each of them sees all."""

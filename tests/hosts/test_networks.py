@@ -136,3 +136,20 @@ labc.subscribe(lambda x: received.append(len(x)), topic='big')
     # A single big message on an idle link is not lost.
     b.exec("labc.publish('big', bytes(5_000_000))", timeout=20)
     a.eval("until(lambda: received == [5_000_000])")
+
+
+def test_five_dead_addresses_and_a_good_one(make_lab: MakeLab, start: Start) -> None:
+    a, b = start_all(start, make_lab(2).hosts)
+    a.exec("""
+labc.register(lambda x: x, name='echo')
+listener = labc.blocking.portal.node().rooms()._pool.listener
+good = listener.addresses()
+assert len(good) == 1
+network, port = good[0].rsplit('.', 1)[0], listener.port
+dead = [f'{network}.{host}:{port}' for host in range(201, 206)]  # nobody has these: nothing answers
+listener.addresses = lambda: [*dead, *good]
+""")
+    b.exec("began = time.time()")
+    assert b.eval("labc.call('echo', 'found')") == "found"
+    assert b.eval("time.time() - began") < 1.0
+    assert b.eval("[lane.kind for lane in labc.blocking.portal.node().rooms()._pool.lanes()]") == ["tcp"]

@@ -78,7 +78,9 @@ caller = threading.Thread(target=keep_calling); caller.start()
 def test_a_stopped_root_is_passed_over_and_joins_again(make_lab: MakeLab, start: Start) -> None:
     hosts = make_lab(2).hosts
     root = start(hosts[0], "root")
-    root.exec("labc.blocking.portal.node(); labc.register(lambda: 'root', name='who'); labc.subscribe(receive, topic='ticks')")
+    root.exec(
+        "labc.blocking.portal.node(); labc.register(lambda: 'root', name='who'); labc.subscribe(receive, topic='ticks')"
+    )
     first, second = start(hosts[0], "first"), start(hosts[0], "second")
     far = start(hosts[1], "far")
     meet([root, first, second, far])

@@ -1,32 +1,60 @@
-"""Spawned processes for CPU-bound functions."""
+"""Spawned processes for CPU-bound functions.
+
+A pool of our own: in that of concurrent.futures, one process that dies takes the calls of all the others with it, an
+exception that can't be unpickled counts as such a death, and a process that computes holds up the end of the program.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import functools
+import atexit
+import contextvars
 import importlib
 import inspect
 import multiprocessing
 import operator
 import os
+import pickle
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
+import msgspec
+
+from labc.errors import CarryError
 from labc.functions.context import CallContext, set_current_call
+from labc.functions.threads import Threads
+from labc.registry import plain
+from labc.wire import Failure
+
+_spawn = multiprocessing.get_context("spawn")
 
 
 class ProcessDiedError(Exception):
     """A process of the pool ended in the middle of a function."""
 
 
+class RaisedThereError(Exception):
+    """The function raised in its process; the exception itself stays there."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.type}: {failure.message}")
+        self.failure = failure
+
+
 class Processes:
-    """A pool that is made with the first call, and made anew when one of its processes dies."""
+    """At most ``count`` processes, each started when all others are busy. A call beyond waits for its turn."""
 
     def __init__(self, count: int) -> None:
-        self._count = count or os.cpu_count() or 1
-        self._pool: ProcessPoolExecutor | None = None
+        self._threads = Threads(count or os.cpu_count() or 1, "labc process")
+        self._idle: list[_Worker] = []
+        self._workers: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._closed = False
 
     async def run(
         self, context: CallContext, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -38,35 +66,98 @@ class Processes:
 
         Raises:
             ProcessDiedError: it was killed, or crashed in an extension.
+            RaisedThereError: the function raised.
+            CarryError: the result can't leave the process.
         """
-        pool = self._pool = self._pool or ProcessPoolExecutor(
-            self._count, mp_context=multiprocessing.get_context("spawn")
-        )
         caller = (context.name, context.host, context.node, context.node_id, context.remaining)
-        job = functools.partial(_run, caller, _reference(function), tuple(args), dict(kwargs))
+        job = pickle.dumps((caller, _reference(function), tuple(args), dict(kwargs)), protocol=5)
+        answer = await self._threads.run(contextvars.Context(), lambda: self._ask(job))
+        kind, value = pickle.loads(answer)
+        if kind == "raised":
+            raise RaisedThereError(msgspec.msgpack.decode(value, type=Failure))
+        if kind == "uncarried":
+            raise _uncarried(context.name, value)
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, job)
-        except BrokenProcessPool as error:
-            if self._pool is pool:
-                self._pool = None
-            pool.shutdown(wait=False)
-            raise ProcessDiedError("it died") from error
+            return pickle.loads(value)
+        except Exception as error:
+            raise _uncarried(context.name, str(error)) from error
 
     def close(self) -> None:
         """End the processes at once, whatever they do."""
-        pool, self._pool = self._pool, None
-        if pool is None:
+        if self._owner != os.getpid():  # forked: they are the parent's
             return
-        processes = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
+        atexit.unregister(self.close)
+        self._threads.close()
+        with self._lock:
+            self._closed = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.kill()
+        asyncio.get_running_loop().call_soon(lambda: None) if False else None
+
+    def _ask(self, job: bytes) -> bytes:
+        """In a thread that has a process for itself meanwhile."""
+        worker = self._take()
+        try:
+            answer = worker.ask(job)
+        except (EOFError, OSError):
+            worker.kill()
+            code = worker.end()
+            self._workers.discard(worker)
+            raise ProcessDiedError(f"it ended with exit code {code}") from None
+        with self._lock:
+            self._idle.append(worker)
+        return answer
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            while self._idle:
+                if (worker := self._idle.pop()).alive():
+                    return worker
+                self._workers.discard(worker)
+            if self._closed:
+                raise ProcessDiedError("the node is closed")
+            if not self._workers:
+                # Python's own clean-up at exit waits for processes; it was registered before, so it comes after.
+                atexit.register(self.close)
+            worker = _Worker()
+            self._workers.add(worker)
+        return worker
+
+
+class _Worker:
+    """One process, and this end of the pipe to it."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = _spawn.Pipe()
+        self._process = _spawn.Process(target=_work, args=(theirs,), name="labc process")
+        self._process.start()
+        theirs.close()
+
+    def ask(self, job: bytes) -> bytes:
+        self._connection.send_bytes(job)
+        return self._connection.recv_bytes()
+
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self) -> int | None:
+        """Its exit code, after a kill."""
+        self._process.join(1.0)
+        self._connection.close()
+        return self._process.exitcode
 
 
 def being_spawned() -> bool:
     """Whether this is a spawned process that is importing its parent's main module, to know its functions."""
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
+
+in_pool = False
+"""Whether this process is one of a pool: it computes for its parent, and offers nothing itself."""
 
 _Reference = tuple[str, str, Any]
 
@@ -79,10 +170,42 @@ def _reference(function: Callable[..., Any]) -> _Reference:
     return function.__module__, function.__qualname__, None
 
 
+def _uncarried(name: str, problem: str) -> CarryError:
+    return CarryError(f"the result of {name}()", f"it can't leave its process: {problem}")
+
+
+# In the process.
+
+
+def _work(connection: Connection) -> None:
+    """One job after the other, until the parent is gone."""
+    global in_pool
+    in_pool = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent ends this one
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send_bytes(pickle.dumps(_answer(connection.recv_bytes())))
+
+
+def _answer(job: bytes) -> tuple[str, Any]:
+    try:
+        result = _run(*pickle.loads(job))
+    except BaseException as error:
+        failure = Failure.from_exception(error, host="", node="")
+        return "raised", msgspec.msgpack.encode(failure)
+    try:
+        return "value", pickle.dumps(result, protocol=5)
+    except Exception as error:
+        return "uncarried", str(error)
+
+
 def _run(caller: tuple[Any, ...], reference: _Reference, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """In the process."""
     module, name, bound_to = reference
     home = bound_to if bound_to is not None else importlib.import_module(module)
-    function = operator.attrgetter(name)(home)
-    set_current_call(CallContext(*caller))
-    return getattr(function, "function", function)(*args, **kwargs)
+    function = plain(operator.attrgetter(name)(home))
+    context = CallContext(*caller)
+    set_current_call(context)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        context.finished = True

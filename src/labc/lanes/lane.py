@@ -188,6 +188,8 @@ class Lane(asyncio.BufferedProtocol):
         self._transport = transport
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
         self._flush()
+        if self._end is not None:  # given up before it began
+            self._close_transport(transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._conversation.get_buffer()

@@ -229,8 +229,9 @@ class Pool:
     async def _connect_direct(self, node: NodeRecord) -> Lane:
         if node.host_id == self._here.host_id and ABSTRACT_SOCKETS:
             return await self._connect_to(unix_address(node.id), node.id)
-        while not (addresses := await self._surroundings.addresses_of(node)):
-            await asyncio.sleep(_ASK_AGAIN)  # a change of root: the question or its answer was lost
+        while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
+            # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
+            await asyncio.sleep(_ASK_AGAIN)
         try:
             return await race([_attempt(self._connect_to, address, node.id) for address in addresses], _lose)
         except ExceptionGroup as group:

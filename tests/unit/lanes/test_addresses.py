@@ -17,13 +17,25 @@ def test_unix_addresses_are_abstract() -> None:
     assert tcp_endpoint(unix_address("ab12")) is None
 
 
-@pytest.mark.parametrize("address", ["", "tcp/", "tcp/host", "tcp/host:0", "tcp/host:99999", "tcp/:80", "udp/h:1", "tcp/h:x"])
+@pytest.mark.parametrize(
+    "address", ["", "tcp/", "tcp/host", "tcp/host:0", "tcp/host:99999", "tcp/:80", "udp/h:1", "tcp/h:x"]
+)
 def test_what_is_no_address_is_none(address: str) -> None:
     assert tcp_endpoint(address) is None
 
 
 def test_only_what_others_can_reach_is_told_ipv4_first() -> None:
-    ips = ["fd00::2", "127.0.0.1", "::1", "169.254.1.1", "fe80::1%eth0", "192.168.1.5", "10.0.0.5", "10.0.0.5", "0.0.0.0"]
+    ips = [
+        "fd00::2",
+        "127.0.0.1",
+        "::1",
+        "169.254.1.1",
+        "fe80::1%eth0",
+        "192.168.1.5",
+        "10.0.0.5",
+        "10.0.0.5",
+        "0.0.0.0",
+    ]
     assert usable_ips(ips) == ["10.0.0.5", "192.168.1.5", "fd00::2"]
 
 
