@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint bench format clean
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -22,6 +22,9 @@ lint: $(VENV)/.dev ## style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure, print the table, and write it to benchmarks/RESULTS.md; needs root
+	@$(BIN)/python benchmarks/foundation.py
 
 format: $(VENV)/.dev ## put the code into the common style
 	@$(BIN)/ruff check --fix-only .

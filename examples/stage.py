@@ -2,7 +2,8 @@
 
 import asyncio
 
-from labc import aio as labc
+import labc
+from labc import aio
 
 TRAVEL_MM = 25.0
 STEPS = 5
@@ -19,9 +20,9 @@ async def move(x: float, y: float) -> list[float]:
     for step in range(1, STEPS + 1):
         await asyncio.sleep(0.05)
         position[:] = [a + (b - a) * step / STEPS for a, b in zip(start, (x, y), strict=True)]
-        await labc.publish("stage/position", *position)
+        await aio.publish("stage/position", *position)
     return position
 
 
 if __name__ == "__main__":
-    asyncio.run(labc.serve())
+    labc.serve()

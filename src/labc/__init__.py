@@ -19,6 +19,7 @@ and in any other program, on this computer or another one of the network::
 These verbs block; :mod:`labc.aio` has the same ones as coroutines.
 """
 
+from labc import aio
 from labc.blocking import (
     BlockingMessages,
     BlockingVerbs,
@@ -95,6 +96,7 @@ __all__ = [
     "SettingsError",
     "Subscription",
     "__version__",
+    "aio",
     "at",
     "call",
     "call_all",

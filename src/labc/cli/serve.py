@@ -65,7 +65,7 @@ def serve(
 
 def _load(targets: list[str]) -> None:
     """Run them all. Raises typer.Exit at the first that fails."""
-    sys.argv[:] = [name_of(targets[0])]  # as the program that it is now; the node takes its name from there
+    sys.argv[:] = [f"{name_of(targets[0])}.py"]  # the program that this is now; the node takes its name from there
     with labc.blocking.serving_elsewhere():
         for target in targets:
             try:

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 _LABC = str(Path(__file__).parents[1]) + os.sep
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _IMPORT = ("<frozen ", os.path.dirname(importlib.__file__) + os.sep)
 
 
@@ -23,12 +24,16 @@ def users_place(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_near(error.filename)}:{error.lineno or 1}"
     frames = _users(traceback.extract_tb(error.__traceback__))
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    own = [frame for frame in frames if not _is_library(frame.filename)] or frames
     return f"{_near(own[-1].filename)}:{own[-1].lineno}" if own else ""
 
 
 def _users(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
     return [frame for frame in frames if not frame.filename.startswith((_LABC, *_IMPORT))]
+
+
+def _is_library(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(_STANDARD_LIBRARY)
 
 
 def _strip(shown: traceback.TracebackException, seen: set[int]) -> None:

@@ -155,8 +155,8 @@ def _adapt_items(value: Any, kind: Any, args: tuple[Any, ...]) -> Any:
         if kind in (list, tuple, set, frozenset) or not isinstance(value, kind) or isinstance(value, (str, bytes)):
             raise Unsuitable
         return value  # a range, a view of a dict
-    items: Collection[Any] = value
-    made = kind if kind in (list, tuple, set, frozenset) else type(value)
+    items: Any = value
+    made: Any = kind if kind in (list, tuple, set, frozenset) else type(value)
     if not args:
         return made(items)
     hints = [args[0]] * len(items)

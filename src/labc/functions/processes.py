@@ -6,7 +6,6 @@ exception that can't be unpickled counts as such a death, and a process that com
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextvars
 import importlib
@@ -21,8 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
-
-import msgspec
 
 from labc.errors import CarryError
 from labc.functions.context import CallContext, set_current_call
@@ -41,7 +38,7 @@ class RaisedThereError(Exception):
     """The function raised in its process; the exception itself stays there."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.type}: {failure.message}")
+        super().__init__(f"in its process:\n{failure.traceback}".rstrip())
         self.failure = failure
 
 
@@ -74,7 +71,7 @@ class Processes:
         answer = await self._threads.run(contextvars.Context(), lambda: self._ask(job))
         kind, value = pickle.loads(answer)
         if kind == "raised":
-            raise RaisedThereError(msgspec.msgpack.decode(value, type=Failure))
+            raise RaisedThereError(Failure.decode(value))
         if kind == "uncarried":
             raise _uncarried(context.name, value)
         try:
@@ -91,9 +88,11 @@ class Processes:
         with self._lock:
             self._closed = True
             workers = list(self._workers)
+            idle, self._idle = self._idle, []
         for worker in workers:
             worker.kill()
-        asyncio.get_running_loop().call_soon(lambda: None) if False else None
+        for worker in idle:  # the busy ones are waited for by their threads
+            worker.end()
 
     def _ask(self, job: bytes) -> bytes:
         """In a thread that has a process for itself meanwhile."""
@@ -103,7 +102,8 @@ class Processes:
         except (EOFError, OSError):
             worker.kill()
             code = worker.end()
-            self._workers.discard(worker)
+            with self._lock:
+                self._workers.discard(worker)
             raise ProcessDiedError(f"it ended with exit code {code}") from None
         with self._lock:
             self._idle.append(worker)
@@ -146,7 +146,7 @@ class _Worker:
 
     def end(self) -> int | None:
         """Its exit code, after a kill."""
-        self._process.join(1.0)
+        self._process.join(0.2)
         self._connection.close()
         return self._process.exitcode
 
@@ -156,8 +156,12 @@ def being_spawned() -> bool:
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
-in_pool = False
-"""Whether this process is one of a pool: it computes for its parent, and offers nothing itself."""
+def in_pool() -> bool:
+    """Whether this process is one of a pool: it computes for its parent, and offers nothing itself."""
+    return _in_pool
+
+
+_in_pool = False
 
 _Reference = tuple[str, str, Any]
 
@@ -179,8 +183,8 @@ def _uncarried(name: str, problem: str) -> CarryError:
 
 def _work(connection: Connection) -> None:
     """One job after the other, until the parent is gone."""
-    global in_pool
-    in_pool = True
+    global _in_pool
+    _in_pool = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent ends this one
     with suppress(EOFError, OSError):
         while True:
@@ -191,8 +195,7 @@ def _answer(job: bytes) -> tuple[str, Any]:
     try:
         result = _run(*pickle.loads(job))
     except BaseException as error:
-        failure = Failure.from_exception(error, host="", node="")
-        return "raised", msgspec.msgpack.encode(failure)
+        return "raised", Failure.from_exception(error, host="", node="").encode()
     try:
         return "value", pickle.dumps(result, protocol=5)
     except Exception as error:

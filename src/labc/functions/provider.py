@@ -7,16 +7,15 @@ import contextvars
 import functools
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from labc.directory import NodeRecord, near_names
-from labc.errors import CarryError, LabcError, NotFoundError, OverloadedError, PeerLostError, Ran
+from labc.errors import CarryError, ClosedError, NotFoundError, OverloadedError, PeerLostError, Ran
 from labc.functions.context import CallContext, set_current_call
-from labc.functions.processes import ProcessDiedError, Processes
+from labc.functions.processes import ProcessDiedError, Processes, RaisedThereError
 from labc.functions.registration import Registration
 from labc.functions.threads import Threads
 from labc.lanes import Lane
@@ -56,12 +55,12 @@ class Provider:
         self._threads = Threads(settings.threads, "labc function")
         self._processes = Processes(settings.processes)
         self._running: dict[tuple[Lane, int], tuple[asyncio.Task[None], CallContext]] = {}
-        self._local = 0
+        self._local: dict[asyncio.Task[Any], CallContext] = {}
         self.counts = CallCounts()
 
     @property
     def running(self) -> int:
-        return len(self._running) + self._local
+        return len(self._running) + len(self._local)
 
     @property
     def threads(self) -> Threads:
@@ -94,14 +93,15 @@ class Provider:
 
     async def close(self, within: float) -> None:
         """Cancel what runs, and wait at most ``within`` seconds for it."""
-        running = list(self._running.values())
+        running: list[tuple[asyncio.Task[Any], CallContext]] = [*self._running.values(), *self._local.items()]
         for task, context in running:
             context.cancel()
             task.cancel()
-        if running:
-            await asyncio.wait([task for task, _ in running], timeout=within)
-        self._threads.close()
         self._processes.close()
+        self._threads.close()
+        await asyncio.gather(
+            self._threads.ended(within), *([asyncio.wait([t for t, _ in running], timeout=within)] if running else [])
+        )
 
     # From this node itself.
 
@@ -112,15 +112,16 @@ class Provider:
         buffers = _copied(arguments.buffers)
         context = CallContext(request.name, here.host, here.name, here.id, request.timeout)
         task = self._loop.create_task(self._answer(request, buffers, context), name=f"labc call {request.name}")
-        self._local += 1
+        self._local[task] = context
+        task.add_done_callback(lambda _: self._local.pop(task, None))
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
+            if task.cancelled():  # not the caller, but the call: by close()
+                raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
             context.cancel()  # before the task, so that it knows who cancelled it
             task.cancel()
             raise
-        finally:
-            self._local -= 1
         if isinstance(answer, Failure):
             raise answer.to_exception()
         return Body(answer.head, _copied(answer.buffers))
@@ -146,7 +147,7 @@ class Provider:
         try:
             registration = self._admit(request.name)
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
-        except LabcError as error:
+        except Exception as error:
             self.counts.refused += 1
             return self._failure(error, ran="no")
         try:
@@ -161,14 +162,18 @@ class Provider:
         except ProcessDiedError as error:
             self.counts.failed += 1
             return self._failure(PeerLostError(f"the process that ran {context.name!r} on {self._here}", str(error)))
+        except RaisedThereError as error:
+            return self._raised(context, error, error.failure)
         except BaseException as error:
+            if isinstance(error, CarryError) and registration.run == "process":
+                return self._uncarried(context, error)
             return self._raised(context, error)
         try:
             body = encode(result, where=f"the result of {request.name}()")
         except CarryError as error:
-            logger.warning("%s can't be answered: %s", context, error)
-            self.counts.failed += 1
-            return self._failure(error)
+            return self._uncarried(context, error)
+        except Exception as error:  # of the value itself: a property that raises, a dict that another thread changes
+            return self._raised(context, error)
         self.counts.served += 1
         return body
 
@@ -194,13 +199,19 @@ class Provider:
         function = functools.partial(registration.function, *args, **kwargs)
         return await self._threads.run(contextvars.copy_context(), function)
 
-    def _raised(self, context: CallContext, error: BaseException) -> Failure:
+    def _raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
+        """``failure``: the error as it was told by another process."""
         self.counts.failed += 1
-        with suppress(Exception):  # an exception whose text raises
-            logger.warning("%s raised %s: %s", context, type(error).__name__, error, exc_info=error)
-        failure = self._failure(error)
+        failure = failure or self._failure(error)
+        logger.warning("%s raised %s: %s", context, failure.type, failure.message, exc_info=error)
         # An error of labc's own that the function let through is not about this call.
-        return msgspec.structs.replace(failure, error="RemoteError", fields={})
+        here = self._here
+        return msgspec.structs.replace(failure, error="RemoteError", fields={}, host=here.host, node=here.name)
+
+    def _uncarried(self, context: CallContext, error: CarryError) -> Failure:
+        logger.warning("%s can't be answered: %s", context, error)
+        self.counts.failed += 1
+        return self._failure(error)
 
     def _failure(self, error: BaseException, ran: Ran = "yes") -> Failure:
         return Failure.from_exception(error, host=self._here.host, node=self._here.name, ran=ran)

@@ -92,7 +92,7 @@ class Signature:
         assert self._signature is not None
         known = list(self._signature.parameters)
         argument = text.rsplit("'", 2)[1] if text.count("'") >= 2 else ""
-        if argument in kwargs and (near := difflib.get_close_matches(argument, known, n=1)):
+        if argument in kwargs and argument not in known and (near := difflib.get_close_matches(argument, known, n=1)):
             text += f" (did you mean {near[0]!r}?)"
         expected = self._expected(argument) if argument in known else ""
         return ArgumentsError(self._name, f"{text}; it is {self}", argument=argument, expected=expected)

@@ -33,6 +33,7 @@ class Threads:
         self._count = 0
         self._lock = threading.Lock()
         self._closed = False
+        self._ended = asyncio.Event()
 
     async def run(self, context: Context, function: Callable[[], T]) -> T:
         """The result of ``function()`` in a thread, with these context variables.
@@ -72,16 +73,30 @@ class Threads:
             self._closed = True
             idle = list(self._idle)
             self._idle.clear()
+            self._count -= len(idle)
+            if not self._count:
+                self._ended.set()
         for thread in idle:
             thread.jobs.put(None)
+
+    async def ended(self, within: float) -> None:
+        """After :meth:`close`: wait for the busy ones, at most ``within`` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._ended.wait()
 
     def next_job(self, thread: _Thread) -> _Job | None:
         """What the thread, which has just become free, does next. None: end."""
         with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
+            while self._waiting:
+                job = self._waiting.popleft()
+                if not job[0].cancelled():
+                    return job
             if self._closed:
                 self._count -= 1
+                if not self._count:
+                    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                        self._loop.call_soon_threadsafe(self._ended.set)
                 return None
             self._idle.append(thread)
         try:

@@ -35,11 +35,13 @@ class Subscription(Handle[P, R]):
         super().__init__(function, topic)
         self._registry = registry
         self.topic = topic
+        self.closed = False
         self.when_full = when_full
         self.queue_size = queue_size
 
     def close(self) -> None:
         """Take no more messages; those that wait are still handled. Closing twice is harmless."""
+        self.closed = True  # at once, whatever is on its way
         self._registry.remove(self)
 
     def __repr__(self) -> str:
@@ -91,9 +93,12 @@ class Delivery:
         self._room.set()
         self._task = asyncio.create_task(self._deliver(), name=f"labc topic {subscription.topic}")
         self._closing = False
+        self._closed = False
 
     def put(self, message: Message) -> None:
         """From the loop: handle this when it is its turn."""
+        if self.subscription.closed:
+            return
         self.queue.put(message)
         self._work.set()
         if self.queue.full:
@@ -112,7 +117,8 @@ class Delivery:
         self._work.set()
 
     async def close(self) -> None:
-        """End now."""
+        """End now; a handler in a thread after the message that it has."""
+        self._closed = True
         self._task.cancel()
         await asyncio.wait([self._task], timeout=0.2)
 
@@ -136,14 +142,16 @@ class Delivery:
         try:
             await cast(Any, self.subscription.function(*message.args, **message.kwargs))
             self.handled += 1
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:
+            if self._closed and isinstance(error, asyncio.CancelledError):
+                raise
             self._log(message, error)
 
     def _handle_burst(self) -> None:
         """In a thread: whatever waits, with one change of thread for all of it."""
         for _ in range(len(self.queue)):
+            if self._closed:
+                return
             try:
                 message = self.queue.take()
             except IndexError:  # dropped meanwhile to make room

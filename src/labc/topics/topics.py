@@ -17,6 +17,7 @@ from labc.settings import Settings
 from labc.topics.message import Message, Sender, pack, unpack
 from labc.topics.stream import Messages
 from labc.topics.subscription import Delivery, Subscription
+from labc.wire import decode_arguments, encode_arguments
 
 logger = logging.getLogger("labc.topics")
 
@@ -52,7 +53,9 @@ class Topics:
         self._prepare = prepare
         self._in_thread = in_thread
         self._patterns: dict[str, _Pattern] = {}
-        self._held: dict[int, tuple[Delivery, Declared]] = {}
+        self._held: dict[int, Delivery] = {}
+        self._holds: dict[str, Declared] = {}
+        """The token of each topic or pattern for which publishers are held back here."""
         self._holders: frozenset[tuple[str, str]] = frozenset()
         self._deliveries: dict[int, Delivery] = {}
         self._lock = asyncio.Lock()
@@ -66,8 +69,7 @@ class Topics:
         await self._fabric.list_tokens(keys.all_holds, 1.0)
 
     async def close(self) -> None:
-        for delivery in self._deliveries.values():
-            await delivery.close()
+        await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
         for pattern in self._patterns.values():
             for sink in pattern.sinks:
                 if isinstance(sink, Messages):
@@ -105,14 +107,17 @@ class Topics:
 
     async def take_held(self, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
         """A message from a publisher who waits until there is room for it."""
-        message = Message(topic, tuple(args), dict(kwargs), sender, datetime.fromtimestamp(seconds, UTC))
-        for delivery, _ in list(self._held.values()):
-            if matches(delivery.subscription.topic, topic):
-                await delivery.put_when_room(message)
+        time = datetime.fromtimestamp(seconds, UTC)
+        takers = [d for d in self._held.values() if matches(d.subscription.topic, topic)]
+        for number, delivery in enumerate(takers):
+            if number:  # no handler sees what another one does to its arguments
+                args, kwargs = _copied(args, kwargs)
+            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, time))
 
     async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
         if node_id == self._sender.node_id:
-            await self.take_held(self._sender, *message)
+            topic, args, kwargs, seconds = message
+            await self.take_held(self._sender, topic, *_copied(args, kwargs), seconds)
         else:
             await self._deliver(node_id, message)
 
@@ -124,9 +129,10 @@ class Topics:
         delivery = Delivery(subscription, queue_size, self._prepare, self._in_thread)
         self._deliveries[id(subscription)] = delivery
         if (subscription.when_full or self._settings.when_full) == "hold":
-            key = self._fabric.keys.hold(self._sender.node_id, subscription.topic)
-            declared = await self._fabric.declare_token(key)
-            self._held[id(subscription)] = (delivery, declared)
+            self._held[id(subscription)] = delivery
+            if (topic := subscription.topic) not in self._holds:
+                key = self._fabric.keys.hold(self._sender.node_id, topic)
+                self._holds[topic] = await self._fabric.declare_token(key)
         else:
             await self._attach(subscription.topic, delivery)
 
@@ -134,9 +140,9 @@ class Topics:
         delivery = self._deliveries.pop(id(subscription), None)
         if delivery is None:
             return
-        if (held := self._held.pop(id(subscription), None)) is not None:
-            if not any(d.subscription.topic == subscription.topic for d, _ in self._held.values()):
-                await held[1].close()
+        if self._held.pop(id(subscription), None) is not None:
+            if not any(d.subscription.topic == subscription.topic for d in self._held.values()):
+                await self._holds.pop(subscription.topic).close()
         else:
             await self._detach(subscription.topic, delivery)
         delivery.finish()
@@ -193,13 +199,11 @@ class Topics:
         for publication in publications:
             topic = self._fabric.keys.parse_topic(publication.key)
             try:
-                message = unpack(topic, publication.payload, publication.attachment, publication.encoding)
+                for sink in pattern.sinks:  # each with objects of its own
+                    sink.put(unpack(topic, publication.payload, publication.attachment, publication.encoding))
             except LabcError as error:
                 self.undecodable += 1
                 logger.warning("a message on %r can't be understood: %s", topic, error)
-                continue
-            for sink in pattern.sinks:
-                sink.put(message)
 
     def _hold_tokens(self, events: list[TokenEvent]) -> None:
         holders = set(self._holders)
@@ -207,3 +211,9 @@ class Topics:
             if (parsed := self._fabric.keys.parse_hold(event.key)) is not None:
                 (holders.add if event.appeared else holders.discard)(parsed)
         self._holders = frozenset(holders)
+
+
+def _copied(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """As they would be at another node."""
+    body = encode_arguments(args, kwargs)
+    return decode_arguments(body.head, [memoryview(bytes(buffer)) for buffer in body.buffers])

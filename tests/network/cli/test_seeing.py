@@ -1,0 +1,126 @@
+"""``labc nodes``, ``functions``, ``ping``, ``version`` and the help."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+from network.cli.runs import LABC, Run
+
+import labc
+from labc.testing import Program
+
+
+@pytest.mark.usefixtures("server")
+def test_nodes_prints_a_table_and_that_the_network_is_open(run: Run, network: str) -> None:
+    run("call", "echo", "1")
+    lines = run("nodes").stdout.splitlines()
+    assert lines[0].split() == "NODE HOST ID ROOT FUNCTIONS RUNNING SERVED FAILED DROPPED".split()
+    assert len(lines) == 4, "labc itself is not listed"
+    assert re.fullmatch(r"server +\S+ +[0-9a-f]{8} +root +7 +0 +1 +0 +0", lines[1])
+    assert lines[3] == f"The network {network!r} is open: anybody on this network can call what these nodes offer."
+
+
+def test_nodes_tells_everything_with_v_and_in_json(run: Run, server: Program) -> None:
+    [node] = json.loads(run("nodes", "--json").stdout)
+    assert (node["name"], node["pid"], node["version"]) == ("server", server.pid, labc.__version__)
+    assert node["topics"][0]["topic"] == "print"
+    details = run("nodes", "-v").stdout
+    assert f"  process {server.pid}, labc {labc.__version__}; 0 calls refused, 0 cancelled\n" in details
+    assert "  topic print -> print: 0 waiting, 0 handled, 0 failed, 0 dropped\n" in details
+    assert all(f"  address {address}\n" in details for address in node["addresses"])
+    assert run("nodes", "--host", "nowhere").stdout == ""
+
+
+@pytest.mark.usefixtures("server")
+def test_functions_prints_signature_doc_and_place(run: Run) -> None:
+    lines = run("functions").stdout.splitlines()
+    assert re.split(r"  +", lines[0]) == ["FUNCTION", "WHAT IT DOES", "WHERE"]
+    assert any(re.fullmatch(r"echo\(arg\) +Give it back\. +server on \S+", line) for line in lines)
+    assert any(line.startswith("add(a: int, b: int = 1) -> int ") for line in lines)
+    infos = json.loads(run("functions", "--json").stdout)
+    assert [info["name"] for info in infos] == sorted("echo add show picture nothing fail rest".split())
+    assert json.loads(run("functions", "--json", "--node", "nobody").stdout) == []
+
+
+@pytest.mark.usefixtures("server")
+def test_a_terminal_gets_tables_and_json_by_rich() -> None:
+    assert "echo(arg)" in on_a_terminal("functions")
+    assert "server" in on_a_terminal("nodes")
+    assert '"a"' in on_a_terminal("call", "echo", '{"a": [1, 2]}')
+    assert "b'\\x00\\xff\\n'" in on_a_terminal("call", "picture")
+
+
+def test_an_empty_network_is_told(run: Run, network: str) -> None:
+    nobody = run("nodes")
+    assert (nobody.stdout, nobody.stderr) == ("", f"labc: there is nobody in the network {network!r}\n")
+    assert run("nodes", "--json").stdout == "[]\n"
+    assert run("functions").stderr == "labc: nobody offers a function\n"
+    assert run("functions", "--json").stdout == "[]\n"
+    assert run("ping", code=1).stderr == "labc: there is no other node in the network\n"
+
+
+@pytest.mark.usefixtures("server")
+def test_ping_prints_a_line_for_each_answer(run: Run) -> None:
+    line = r"server on \S+: \d+\.\d\d ms\n"
+    assert re.fullmatch(line, run("ping").stdout)
+    assert re.fullmatch(line * 2, run("ping", "server", "--count", 2).stdout)
+    [answer] = run("ping", "server", "--json", "--count", 1).stdout.splitlines()
+    host = json.loads(answer)["host"]
+    assert json.loads(answer)["ms"] < 1000
+    assert re.fullmatch(line, run("ping", host, "--count", 1).stdout)
+    assert "'srver'; did you mean 'server'?\n" in run("ping", "srver", code=1).stderr
+
+
+def test_a_node_that_is_stopped_gives_no_answer(run: Run, server: Program, network: str) -> None:
+    server.stop()
+    answer = run("ping", "--timeout", "0.3", code=1)
+    server.cont()
+    assert "server on" in answer.stdout + answer.stderr or "no other node" in answer.stderr
+
+
+def test_the_network_can_be_chosen(run: Run, server: Program, network: str) -> None:
+    assert run("nodes", "--network", f"{network}-2", "--json").stdout == "[]\n"
+    assert len(json.loads(run("nodes", "--network", network, "--json").stdout)) == 1
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == run("version").stdout
+    assert run("version").stdout.startswith(f"labc {labc.__version__} ")
+    assert json.loads(run("version", "--json").stdout)["labc"] == labc.__version__
+
+
+def test_help_teaches(run: Run) -> None:
+    overview = run().stdout
+    assert overview == run("--help").stdout
+    for verb in "serve call publish subscribe nodes functions ping".split():
+        assert verb in overview
+        text = run(verb, "--help").stdout
+        assert text.count(f"  labc {verb}") >= 2, "two examples"
+        assert "It prints" in text
+        assert all(option in text for option in ("--json", "--network", "--timeout"))
+
+
+def test_python_m_labc_is_labc(run: Run) -> None:
+    done = subprocess.run([LABC.replace("bin/labc", "bin/python"), "-m", "labc", "--version"], capture_output=True)
+    assert done.stdout.decode() == run("--version").stdout
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What labc prints on a terminal, without the colours."""
+    master, slave = pty.openpty()
+    labc = subprocess.Popen([LABC, *arguments], stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    printed = b""
+    try:
+        while chunk := os.read(master, 1 << 16):
+            printed += chunk
+    except OSError:  # how Linux tells that the other end is closed
+        pass
+    os.close(master)
+    assert labc.wait(10) == 0, printed
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed.decode())
