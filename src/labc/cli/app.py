@@ -12,7 +12,7 @@ import typer
 
 import labc
 from labc.cli import call, functions, nodes, ping, publish, serve, subscribe, version
-from labc.cli.leaving import leave_on_signals
+from labc.cli.leaving import leave, leave_on_signals
 from labc.cli.logs import show_logs
 from labc.cli.options import ANY_ARGUMENTS
 from labc.cli.output import complain
@@ -68,13 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _run(sys.argv[1:] if arguments is None else arguments)
     finally:
         labc.close()
-    sys.exit(code)
+    leave(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments or ["--help"], prog_name="labc", standalone_mode=False)
         sys.stdout.flush()
+    except SystemExit as ending:  # told by a signal; or shell completion, which is done
+        if not isinstance(ending.code, int):
+            raise
+        return ending.code
     except typer.TyperException as error:  # of the command line itself
         complain(_usage_sentence(error))
         return 2

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
+
+
+_whole_interpreter = False
 
 
 class LeaveError(SystemExit):
@@ -21,6 +27,26 @@ def leave_on_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _leave)
+
+
+def leave_as_python() -> None:
+    """From here on the program runs a user's code, which may have left something to be done at the end."""
+    global _whole_interpreter
+    _whole_interpreter = True
+
+
+def leave(code: int) -> NoReturn:
+    """End the program, without the end of the interpreter if there is no user's code in it.
+
+    Where connecting was given up, a thread may still be in the engine, and Python (before 3.14) ends the threads that
+    come back to it too late in a way that aborts the whole process.
+    """
+    if _whole_interpreter:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def leave_after(seconds: float) -> None:

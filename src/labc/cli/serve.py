@@ -10,7 +10,7 @@ import typer
 
 import labc
 from labc.cli.joining import failed, told
-from labc.cli.leaving import leave_after
+from labc.cli.leaving import leave_after, leave_as_python
 from labc.cli.loading import LoadError, load, name_of
 from labc.cli.logs import show_tracebacks
 from labc.cli.options import Json, LeaveAfter, Network
@@ -55,6 +55,7 @@ def serve(
 
         serve_and_reload(targets, _without_reload(ctx, targets, as_json, timeout))
     show_tracebacks()
+    leave_as_python()
     with told():
         _load(targets)
         _print_offers(as_json)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.errors import ClosedError
+from labc.errors import ClosedError, FabricError
 from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import abandon, callback, open_client
 from labc.fabric.handover import Handover
@@ -22,7 +24,11 @@ from labc.fabric.seat import Seat
 from labc.fabric.worker import Worker
 from labc.settings import Settings
 
-_CLOSE_WITHIN = 0.7
+logger = logging.getLogger("labc.fabric")
+
+T = TypeVar("T")
+
+_CLOSE_WITHIN = 0.5
 _MAX_PUBLISHERS = 1024
 
 
@@ -90,7 +96,7 @@ class Fabric:
         await self._seat.open()
 
     async def close(self) -> None:
-        """Leave. Takes at most 0.7 s; what is stuck by then is left to the end of the process."""
+        """Leave. Takes at most 0.5 s; what is stuck by then is left to the end of the process."""
         if self._bulk:
             self._bulk.close()
         try:
@@ -114,7 +120,7 @@ class Fabric:
     async def show_presence(self) -> None:
         """Declare this node's own token."""
         self._presence_wanted = True
-        await self._worker.run(self._declare_presence)
+        await self._run(self._declare_presence)
 
     def withdraw_presence(self) -> None:
         """Take the token away while the loop does not turn. From any thread; blocks for the engine."""
@@ -176,11 +182,21 @@ class Fabric:
 
     async def _answer_one(self, query: Any, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> None:
         question = query.payload.to_bytes() if query.payload is not None else b""
+        answer: bytes | None = None
         try:
             answer = await respond(question)
-            await self._worker.run(lambda: query.reply(key, answer))
-        finally:
-            await self._worker.run(query.drop)  # or the asker waits for more
+        except Exception:
+            logger.exception("a question of another node can't be answered")
+
+        def reply() -> None:
+            try:
+                if answer is not None:
+                    query.reply(key, answer)
+            finally:
+                query.drop()  # or the asker waits for more
+
+        with suppress(ClosedError, FabricError):
+            await self._run(reply)
 
     # Publications.
 
@@ -196,7 +212,10 @@ class Fabric:
         if key in self._large_keys:
             self._bulk_sender().put(key, payload, attachment, may_drop=True)
         else:
-            self._publisher(key).put(payload, attachment=attachment)
+            try:
+                self._publisher(key).put(payload, attachment=attachment)
+            except zenoh.ZError as error:
+                raise FabricError(f"nothing can be published: {error}") from error
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Publish in order, waiting for room under congestion, without blocking. The caller bounds how much."""
@@ -240,14 +259,21 @@ class Fabric:
             raise ClosedError("the node is not running")
         return self._seat.session
 
+    async def _run(self, job: Callable[[], T]) -> T:
+        """A call to the engine, off the loop. Raises FabricError."""
+        try:
+            return await self._worker.run(job)
+        except zenoh.ZError as error:
+            raise FabricError(f"the network engine refused: {error}") from error
+
     async def _declare(self, declare: Callable[[], Any]) -> Declared:
-        thing = await self._worker.run(declare)
+        thing = await self._run(declare)
         self._things.add(thing)
         return Declared(self, thing)
 
     async def undeclare(self, thing: Any) -> None:
         self._things.discard(thing)
-        await self._worker.run(thing.undeclare)
+        await self._run(thing.undeclare)
 
     async def _collect(self, get: Callable[[Any], None], timeout: float) -> list[Any]:
         """All replies of one ``get``, which end when the engine drops the handler."""
@@ -264,7 +290,7 @@ class Fabric:
             except RuntimeError:  # the loop is closed
                 pass
 
-        await self._worker.run(lambda: get(callback(replies.append, finished)))
+        await self._run(lambda: get(callback(replies.append, finished)))
         try:
             async with asyncio.timeout(timeout + 0.5):
                 await done

@@ -1,13 +1,11 @@
-"""PURE. How labc's things are named on the fabric, as Zenoh key expressions.
+"""PURE. How labc's things are named on the fabric, as Zenoh key expressions::
 
-====================================================  ==========================================================
-``labc/<network>/network/node/<id>/<host id>/<host>/<name>``   token: this node is here
-``labc/<network>/network/function/<name>/<host id>/<id>``      token: this node offers this function
-``labc/<network>/network/hold/<id>/<pattern>``                 token: this subscriber holds publishers back
-``labc/<network>/network/topic/<topic>``                       publications
-``labc/<network>/network/ask/<id>``                            queries to a node: its details, its functions
-``labc/<network>/network/relay/<to>/<from>/<lane>``            frames of a lane that has no direct connection
-====================================================  ==========================================================
+    labc/<network>/network/node/<id>/<host id>/<host>/<name>   token: this node is here
+    labc/<network>/network/function/<name>/<host id>/<id>      token: this node offers this function
+    labc/<network>/network/hold/<id>/<pattern>                 token: this subscriber holds publishers back
+    labc/<network>/network/topic/<topic>                       publications
+    labc/<network>/network/ask/<id>                            questions to a node: its details, its addresses
+    labc/<network>/network/relay/<to>/<from>/<lane>            pieces of a lane that has no direct connection
 
 The third level is the scope. Whatever a user named is percent-encoded where Zenoh's syntax gives a character a
 meaning, so that any printable text is carried unharmed.

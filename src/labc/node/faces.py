@@ -78,7 +78,7 @@ class Verbs(ABC):
         Raises:
             NameInvalidError: the topic can't be used.
             CarryError: a value can't be carried.
-            TimeoutError: a subscriber held it back for ``timeout``.
+            CallTimeoutError: a subscriber held it back for ``timeout``.
         """
 
     @abstractmethod

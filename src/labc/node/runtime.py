@@ -91,8 +91,7 @@ class Runtime:
             self._keeper.cancel()
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
-        await self._topics.close()
-        await self._provider.close(_CLOSE_WITHIN)
+        await asyncio.gather(self._topics.close(), self._provider.close(_CLOSE_WITHIN))
         self._neighbourhood.close()
         self._pool.close()
         await self.fabric.close()
@@ -120,8 +119,7 @@ class Runtime:
         self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> None:
         timeout = self.settings.timeout if options.timeout is None else options.timeout
-        async with asyncio.timeout(timeout):
-            await self._topics.publish_held(holders, topic, args, kwargs)
+        await self._topics.publish_held(holders, topic, args, kwargs, timeout)
 
     def messages(self, pattern: str, queue_size: int | None) -> Messages:
         size = queue_size or self.settings.queue_size

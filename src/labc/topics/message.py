@@ -103,7 +103,7 @@ def _foreign(payload: bytes, encoding: str) -> Any:
             return payload.decode()
         if encoding.startswith("application/msgpack"):
             return msgspec.msgpack.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except Exception:  # malformed, or nested too deeply
         pass
     return payload
 

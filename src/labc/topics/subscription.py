@@ -106,7 +106,7 @@ class Delivery:
 
     async def put_when_room(self, message: Message) -> None:
         """The same, for a publisher who is held back until there is room."""
-        while self.queue.full:
+        while self.queue.full and not self.subscription.closed:
             self._room.clear()
             await self._room.wait()
         self.put(message)
@@ -114,6 +114,7 @@ class Delivery:
     def finish(self) -> None:
         """End when everything that waits is handled."""
         self._closing = True
+        self._room.set()
         self._work.set()
 
     async def close(self) -> None:

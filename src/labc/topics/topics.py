@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from labc.directory import NodeRecord, check_topic, matches
-from labc.errors import LabcError, PeerLostError
+from labc.errors import CallTimeoutError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.message import Message, Sender, pack, unpack
@@ -91,16 +91,24 @@ class Topics:
         return sorted({node_id for node_id, pattern in self._holders if matches(pattern, topic)})
 
     async def publish_held(
-        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
     ) -> None:
         """Publish to subscribers that hold publishers back; returns when all of them have taken it.
 
         A subscriber that is lost is not waited for.
+
+        Raises:
+            CallTimeoutError: not all have taken it within ``timeout`` seconds.
         """
         message = [topic, list(args), dict(kwargs), time.time()]
-        results = await asyncio.gather(
+        deliveries = asyncio.gather(
             *(self._deliver_held(node_id, message) for node_id in holders), return_exceptions=True
         )
+        try:
+            async with asyncio.timeout(timeout):
+                results = await deliveries
+        except TimeoutError:
+            raise CallTimeoutError(topic, timeout, where="a subscriber that holds publishers back") from None
         for error in results:
             if isinstance(error, BaseException) and not isinstance(error, PeerLostError):
                 raise error
