@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, LabcError, SettingsError
-from labc.functions import Options, Outcome, Registration, being_spawned
+from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
 from labc.node import (
     Face,
     FunctionInfo,
@@ -68,6 +69,11 @@ class Portal:
         process.check_not_forked()
         if self._ended:
             raise ClosedError("the program is ending, and has left the network")
+        if in_pool() and being_spawned():
+            raise LabcError(
+                'the processes of run="process" import the main program to find its functions, and it uses the '
+                'network while it is imported: put what it does under `if __name__ == "__main__":`'
+            )
         with self._lock:
             return process.node() or self._start()
 
@@ -94,10 +100,12 @@ class Portal:
             raise
         try:
             return _result(future, rooms.loop)
-        except CancelledError:
-            raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if self._ended and threading.current_thread() is not threading.main_thread():
+                _park()
+            if isinstance(error, CancelledError):
+                raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
             raise
 
     def close(self) -> None:
@@ -153,6 +161,12 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _park() -> None:
+    """For a daemon thread that still waits when the program ends: it ends with it, and not with a traceback."""
+    while True:
+        time.sleep(3600.0)
 
 
 def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:

@@ -47,7 +47,7 @@ class LabcError(Exception):
 
 
 class NotFoundError(LabcError, LookupError):
-    """Nobody offers ``name``. Nothing ran."""
+    """Nobody offers the function ``name``, or there is no node of that ``name``. Nothing ran."""
 
     def __init__(
         self,
@@ -57,13 +57,15 @@ class NotFoundError(LabcError, LookupError):
         nodes: int = 0,
         hosts: int = 0,
         detail: str = "",
+        kind: Literal["function", "node"] = "function",
     ) -> None:
         self.name = name
         self.near = tuple(near)
         self.nodes = nodes
         self.hosts = hosts
         self.detail = detail
-        text = f"nobody offers {name!r}"
+        self.kind = kind
+        text = f"nobody offers {name!r}" if kind == "function" else f"there is no node {name!r}"
         if detail:
             text += f": {detail}"
         text += f" (looked at {_count(nodes, 'node')} on {_count(hosts, 'host')})"

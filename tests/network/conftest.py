@@ -56,6 +56,7 @@ def here(network: str) -> Iterator[None]:
     """This process is a node through the blocking face, from the first verb on and until the end of the test."""
     yield
     labc.close()
+    labc.init()  # forget the settings of this test
     process.functions.clear()
     process.subscriptions.clear()
 

@@ -227,7 +227,7 @@ def test_a_slow_coroutine_loses_the_oldest(serve, until) -> None:
     @labc.subscribe(topic="slow", queue_size=5)
     async def handler(value: int) -> None:
         slow.append(value)
-        while value == -1 and len(fast) < 101:
+        while value == -1 and len(fast) < 101:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     fast: list[int] = []

@@ -75,16 +75,17 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments or ["--help"], prog_name="labc", standalone_mode=False)
         sys.stdout.flush()
-    except SystemExit as ending:  # told by a signal; or shell completion, which is done
+    except SystemExit as ending:  # a signal, the end of shell completion, or how typer takes a closed pipe
+        if isinstance(ending.__context__, BrokenPipeError):
+            return _forget_stdout()
         if not isinstance(ending.code, int):
             raise
         return ending.code
     except typer.TyperException as error:  # of the command line itself
         complain(_usage_sentence(error))
         return 2
-    except BrokenPipeError:  # `labc nodes | head -1`: whoever read this has enough
-        _forget_stdout()
-        return 0
+    except BrokenPipeError:
+        return _forget_stdout()
     except OSError as error:  # of the output: a full disk
         complain(str(error))
         _forget_stdout()
@@ -108,6 +109,7 @@ def _usage_sentence(error: typer.TyperException) -> str:
     return f"{message[:1].lower()}{message[1:]} (see `{verb} --help`)"
 
 
-def _forget_stdout() -> None:
-    """Let the interpreter's last flush go nowhere, instead of complaining about the closed pipe."""
+def _forget_stdout() -> int:
+    """After `labc nodes | head -1`: whoever read it has enough. What is still to be printed goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

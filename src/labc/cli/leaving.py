@@ -10,7 +10,6 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-
 _whole_interpreter = False
 
 

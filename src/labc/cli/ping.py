@@ -70,7 +70,7 @@ def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool)
             answers = {}
         if not answers:
             raise failed(f"{target!r} is gone" if target else "there is no other node in the network")
-        for node, answer in answers.items():
+        for node, answer in sorted(answers.items(), key=lambda item: (item[0].host, item[0].name, item[0].id)):
             missing += isinstance(answer, LabcError)
             _print(node, answer, as_json)
         done += 1

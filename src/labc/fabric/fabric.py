@@ -103,7 +103,12 @@ class Fabric:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await self._seat.close()
         except TimeoutError:
-            pass
+            logger.debug("the network engine is stuck; it is left to the end of the process")
+        else:
+            # Released in a forked child, later, these would wait for threads that it has not.
+            self._things.clear()
+            self._publishers.clear()
+            self._presence = None
         finally:
             self._worker.close()
 

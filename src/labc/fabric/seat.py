@@ -84,10 +84,12 @@ class Seat:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
-        for session in (self.session, self._router):
-            if session:
-                await self._worker.run(session.close)
-        if self._router:
+        had_router = self._router is not None
+        session, router, self.session, self._router, self._listener = self.session, self._router, None, None, None
+        for closing in (session, router):
+            if closing:
+                await self._worker.run(closing.close)
+        if had_router:
             _root_ended()
 
     def engine_objects(self) -> list[Any]:

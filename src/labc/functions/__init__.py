@@ -3,7 +3,7 @@
 from labc.functions.caller import Caller, Outcome
 from labc.functions.context import CallContext, current_call, find_current_call
 from labc.functions.options import Options
-from labc.functions.processes import being_spawned
+from labc.functions.processes import being_spawned, in_pool
 from labc.functions.provider import CallCounts, Provider
 from labc.functions.registration import Registration, Run, make_registration
 
@@ -19,5 +19,6 @@ __all__ = [
     "being_spawned",
     "current_call",
     "find_current_call",
+    "in_pool",
     "make_registration",
 ]

@@ -42,6 +42,7 @@ class CallContext:
         return self._cancelled.is_set() or self.remaining == 0.0
 
     def cancel(self) -> None:
+        """For labc itself: nobody waits for the answer any more."""
         self._cancelled.set()
 
     def __repr__(self) -> str:

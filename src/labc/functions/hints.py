@@ -53,6 +53,8 @@ def converter(hint: Any) -> Convert | None:
         return _adapted(hint)
 
     def convert(value: Any) -> Any:
+        if _is_one(value, hint):
+            return value
         try:
             converted = _by_msgspec(value, hint)
         except msgspec.ValidationError as error:
@@ -122,6 +124,13 @@ def _lost_its_type(value: Any, converted: Any, hint: Any) -> bool:
     }
 
 
+def _is_one(value: Any, hint: Any) -> bool:
+    """Whether it is an instance of the class that the hint is. (A bool is meant for no number, though it is one.)"""
+    if not isinstance(hint, type) or typing.get_origin(hint) is not None or typing.is_typeddict(hint):
+        return False
+    return isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)
+
+
 def _adapt(value: Any, hint: Any) -> Any:
     """The value as one of this hint. Raises Unsuitable."""
     if _takes_anything(hint):
@@ -176,9 +185,11 @@ def _adapt_mapping(value: Any, args: tuple[Any, ...]) -> Any:
 
 
 def _adapt_leaf(value: Any, hint: Any, kind: Any) -> Any:
+    if _is_one(value, kind):
+        return value
     value = _without_numpy(value, kind)
     if isinstance(kind, type) and not typing.is_typeddict(kind):
-        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        if _is_one(value, kind):
             return value
         number = isinstance(value, (int, float, complex)) and not isinstance(value, bool)
         if number and (kind is complex or (_is_numpy(kind) and kind(value) == value)):

@@ -21,6 +21,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+import msgspec
+
 from labc.errors import CarryError
 from labc.functions.context import CallContext, set_current_call
 from labc.functions.threads import Threads
@@ -28,6 +30,8 @@ from labc.registry import plain
 from labc.wire import Failure
 
 _spawn = multiprocessing.get_context("spawn")
+_BEGUN = b"begun"
+_NAME = "labc process"
 
 
 class ProcessDiedError(Exception):
@@ -96,25 +100,36 @@ class Processes:
 
     def _ask(self, job: bytes) -> bytes:
         """In a thread that has a process for itself meanwhile."""
-        worker = self._take()
-        try:
-            answer = worker.ask(job)
-        except (EOFError, OSError):
-            worker.kill()
-            code = worker.end()
+        while True:
+            worker = self._take()
+            try:
+                worker.give(job)
+            except (EOFError, OSError):
+                code = self._lose(worker)
+                if worker.served:  # it died while it was idle
+                    continue
+                raise ProcessDiedError(
+                    f"it ended with exit code {code} while it imported the main program; its stderr tells why"
+                ) from None
+            try:
+                answer = worker.answer()
+            except (EOFError, OSError):
+                raise ProcessDiedError(f"it ended with exit code {self._lose(worker)}") from None
+            worker.served = True
             with self._lock:
-                self._workers.discard(worker)
-            raise ProcessDiedError(f"it ended with exit code {code}") from None
+                self._idle.append(worker)
+            return answer
+
+    def _lose(self, worker: _Worker) -> int | None:
+        worker.kill()
         with self._lock:
-            self._idle.append(worker)
-        return answer
+            self._workers.discard(worker)
+        return worker.end()
 
     def _take(self) -> _Worker:
         with self._lock:
-            while self._idle:
-                if (worker := self._idle.pop()).alive():
-                    return worker
-                self._workers.discard(worker)
+            if self._idle:
+                return self._idle.pop()
             if self._closed:
                 raise ProcessDiedError("the node is closed")
             if not self._workers:
@@ -130,16 +145,20 @@ class _Worker:
 
     def __init__(self) -> None:
         self._connection, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(theirs,), name="labc process")
+        self._process = _spawn.Process(target=_work, args=(theirs,), name=_NAME)
+        self.served = False
         self._process.start()
+        # Python would wait for it at exit, also in a forked child of this process, which then fails at that.
+        getattr(multiprocessing.process, "_children", set()).discard(self._process)
         theirs.close()
 
-    def ask(self, job: bytes) -> bytes:
+    def give(self, job: bytes) -> None:
+        """Returns when it begins."""
         self._connection.send_bytes(job)
-        return self._connection.recv_bytes()
+        self._connection.recv_bytes()
 
-    def alive(self) -> bool:
-        return self._process.is_alive()
+    def answer(self) -> bytes:
+        return self._connection.recv_bytes()
 
     def kill(self) -> None:
         self._process.kill()
@@ -158,10 +177,8 @@ def being_spawned() -> bool:
 
 def in_pool() -> bool:
     """Whether this process is one of a pool: it computes for its parent, and offers nothing itself."""
-    return _in_pool
+    return multiprocessing.current_process().name == _NAME
 
-
-_in_pool = False
 
 _Reference = tuple[str, str, Any]
 
@@ -183,19 +200,21 @@ def _uncarried(name: str, problem: str) -> CarryError:
 
 def _work(connection: Connection) -> None:
     """One job after the other, until the parent is gone."""
-    global _in_pool
-    _in_pool = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent ends this one
     with suppress(EOFError, OSError):
         while True:
-            connection.send_bytes(pickle.dumps(_answer(connection.recv_bytes())))
+            job = connection.recv_bytes()
+            connection.send_bytes(_BEGUN)
+            connection.send_bytes(pickle.dumps(_answer(job)))
 
 
 def _answer(job: bytes) -> tuple[str, Any]:
     try:
         result = _run(*pickle.loads(job))
     except BaseException as error:
-        return "raised", Failure.from_exception(error, host="", node="").encode()
+        failure = Failure.from_exception(error, host="", node="")
+        name, traceback = (text.replace("__mp_main__.", "") for text in (failure.type, failure.traceback))
+        return "raised", msgspec.structs.replace(failure, type=name, traceback=traceback).encode()
     try:
         return "value", pickle.dumps(result, protocol=5)
     except Exception as error:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
-_Job = tuple["asyncio.Future[Any]", Context, Callable[[], Any]]
+_Outcome = tuple[Any, BaseException | None]
+_Job = tuple["asyncio.Future[_Outcome]", Context, Callable[[], Any]]
 
 _IDLE = 10.0
 """Seconds after which a thread with nothing to do ends."""
@@ -40,11 +41,16 @@ class Threads:
 
         Cancelling forgets the result; a thread that has begun runs to its end.
         """
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: asyncio.Future[_Outcome] = self._loop.create_future()
         job: _Job = (future, context, function)
-        if not self._assign(job):
-            return await self._wait(future, job)
-        return await future
+        # The error is a result of the future: as its exception it would be thrown into those who await, and
+        # asyncio takes a StopIteration or a GeneratorExit for its own.
+        result, error = await (future if self._assign(job) else self._wait(future, job))
+        if isinstance(error, StopIteration):
+            raise RuntimeError("the function raised StopIteration") from error
+        if error is not None:
+            raise error
+        return cast(T, result)
 
     def _assign(self, job: _Job) -> bool:
         """Give the job to a thread, a new one if need be. False: it waits for its turn."""
@@ -60,7 +66,7 @@ class Threads:
         thread.jobs.put(job)
         return True
 
-    async def _wait(self, future: asyncio.Future[T], job: _Job) -> T:
+    async def _wait(self, future: asyncio.Future[_Outcome], job: _Job) -> _Outcome:
         try:
             return await future
         finally:
@@ -85,20 +91,25 @@ class Threads:
             async with asyncio.timeout(within):
                 await self._ended.wait()
 
-    def next_job(self, thread: _Thread) -> _Job | None:
-        """What the thread, which has just become free, does next. None: end."""
+    def free(self, thread: _Thread) -> None:
+        """The thread has done its job: give it the next, or none, or note that it is idle."""
         with self._lock:
             while self._waiting:
                 job = self._waiting.popleft()
                 if not job[0].cancelled():
-                    return job
-            if self._closed:
-                self._count -= 1
-                if not self._count:
-                    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                        self._loop.call_soon_threadsafe(self._ended.set)
-                return None
-            self._idle.append(thread)
+                    thread.jobs.put(job)
+                    return
+            if not self._closed:
+                self._idle.append(thread)
+                return
+            thread.jobs.put(None)
+            self._count -= 1
+            if not self._count:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._ended.set)
+
+    def next_job(self, thread: _Thread) -> _Job | None:
+        """What a free thread does next, which may be long in coming. None: end."""
         try:
             return thread.jobs.get(timeout=_IDLE)
         except Empty:
@@ -110,9 +121,9 @@ class Threads:
                 return None
         return thread.jobs.get()  # chosen at the last moment: the job is on its way
 
-    def deliver(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    def deliver(self, future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_settle, future, result, error)
+            self._loop.call_soon_threadsafe(_settle, future, outcome)
 
 
 class _Thread:
@@ -126,28 +137,17 @@ class _Thread:
         job = self.jobs.get()
         while job is not None:
             future, context, function = job
+            outcome: _Outcome
             try:
-                result, error = context.run(function), None
-            except BaseException as caught:  # also SystemExit: a function must not end its provider
-                result, error = None, caught
-            self._owner.deliver(future, result, error)
-            del future, context, function, result, error, job
+                outcome = context.run(function), None
+            except BaseException as error:  # also SystemExit: a function must not end its provider
+                outcome = None, error
+            self._owner.free(self)  # first, or who gets the result and calls again finds no thread free
+            self._owner.deliver(future, outcome)
+            del future, context, function, outcome, job
             job = self._owner.next_job(self)
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(_carried(error))
-
-
-def _carried(error: BaseException) -> BaseException:
-    """A future refuses StopIteration."""
-    if isinstance(error, StopIteration):
-        wrapped = RuntimeError("the function raised StopIteration")
-        wrapped.__cause__ = error
-        return wrapped
-    return error
+def _settle(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from labc.directory import NodeRecord, check_pattern
 from labc.errors import ClosedError
 from labc.fabric import new_id
+from labc.functions import in_pool
 from labc.node.identity import host_id, host_name, program_name
 from labc.node.process import process
 from labc.node.runtime import Runtime
@@ -43,10 +44,12 @@ class Node(AsyncVerbs, Registering):
     def __init__(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         self.settings = Settings.load(name=name, network=network, **settings)
         self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name())
-        first = not process.functions.attached
+        first = not process.functions.attached and not in_pool()  # a process of a pool offers nothing itself
         self._functions = process.functions if first else Registry()
         self._subscriptions = process.subscriptions if first else Registry()
         self._rooms: Runtime | None = None
+        self.opened = False
+        """Whether it has taken its place: before that, others wait for it."""
 
     @property
     def id(self) -> str:
@@ -90,6 +93,7 @@ class Node(AsyncVerbs, Registering):
         except BaseException:
             await self.close()
             raise
+        self.opened = True
         return self
 
     async def close(self) -> None:

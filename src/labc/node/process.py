@@ -24,10 +24,12 @@ class Process:
         self.nodes: list[Node] = []
         self.serving_is_handled = False
         """Whether somebody else keeps the program alive (``labc serve``), so that ``serve()`` returns at once."""
+        self._used = False
         self._forked = False
         self._current: ContextVar[Node] = ContextVar("labc_current_node")
 
     def started(self, node: Node) -> None:
+        self._used = True
         self.nodes.append(node)
 
     def stopped(self, node: Node) -> None:
@@ -43,7 +45,7 @@ class Process:
         current = self._current.get(None)
         if current is not None and current in self.nodes:
             return current
-        return self.nodes[0] if self.nodes else None
+        return next((node for node in self.nodes if node.opened), None)
 
     def check_not_forked(self) -> None:
         """Raises ForkedError."""
@@ -52,7 +54,7 @@ class Process:
 
     def after_fork(self) -> None:
         """In the child. The engine's threads are not here, and it can't be started anew after it ran once."""
-        if not self.nodes:
+        if not self._used:
             return
         self._forked = True
         for node in self.nodes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from labc.directory import NodeRecord
+from labc.directory import NodeRecord, near_names
 from labc.errors import LabcError, NotFoundError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication
 from labc.functions import Caller, Options, Outcome, Provider, Registration, current_call
@@ -149,14 +149,19 @@ class Runtime:
         return sorted(infos, key=lambda info: (info.name, info.host, info.node))
 
     async def ping(self, options: Options) -> dict[NodeRecord, float | LabcError]:
-        """Round trips in seconds, or what prevented them, of the nodes that the options name (all, without)."""
+        """Round trips in seconds, or what prevented them, of the nodes that the options name.
+
+        Without a name, of all others; none, where this is the only one.
+        """
         await self._looked_around()
         timeout = 2.0 if options.timeout is None else options.timeout
-        records = [r for r in self._neighbourhood.directory.nodes() if _wanted(r, options)]
-        if not records:
-            wanted = options.node or options.host or "no other node"
-            known = self._neighbourhood.directory.nodes()
-            raise NotFoundError(wanted, nodes=len(known), hosts=len({r.host_id for r in known}))
+        named = options.node or options.host
+        known = self._neighbourhood.directory.nodes()
+        records = [r for r in known if _wanted(r, options) and (named or r.id != self.here.id)]
+        if named and not records:
+            near = near_names(named, {name for record in known for name in (record.name, record.host)})
+            hosts = len({record.host_id for record in known})
+            raise NotFoundError(named, near=near, nodes=len(known), hosts=hosts, kind="node")
 
         async def one(record: NodeRecord) -> float | LabcError:
             try:

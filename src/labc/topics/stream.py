@@ -35,9 +35,11 @@ class Messages:
 
     @property
     def dropped(self) -> int:
+        """Messages that came faster than they were read."""
         return self._queue.dropped
 
     def put(self, message: Message) -> None:
+        """For the node's topics: one has come."""
         self._queue.put(message)
         self._arrival.set()
 

@@ -64,7 +64,7 @@ def make_subscription(
             raise NameInvalidError(f"{function!r} has no name of its own: say subscribe(..., topic='...')")
     if when_full not in (None, "drop-oldest", "hold"):
         raise ValueError(f"subscribe(when_full={when_full!r}): expected 'drop-oldest' or 'hold'")
-    if queue_size is not None and (not isinstance(queue_size, int) or queue_size < 1):
+    if queue_size is not None and (type(queue_size) is not int or queue_size < 1):
         raise ValueError(f"subscribe(queue_size={queue_size!r}): expected a whole number of at least 1")
     subscription = Subscription(registry, function, check_pattern(topic), when_full, queue_size)
     registry.add(subscription)

@@ -28,7 +28,7 @@ MAX_MESSAGE_BYTES: Final = 8 << 10
 """Small enough for any failure to fit one frame."""
 
 _FIELDS: Final[dict[type[LabcError], tuple[str, ...]]] = {
-    NotFoundError: ("name", "near", "nodes", "hosts", "detail"),
+    NotFoundError: ("name", "near", "nodes", "hosts", "detail", "kind"),
     CallTimeoutError: ("name", "timeout", "where", "ran"),
     PeerLostError: ("where", "reason", "ran"),
     ArgumentsError: ("function", "problem", "argument", "expected"),

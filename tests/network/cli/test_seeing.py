@@ -7,9 +7,11 @@ import os
 import pty
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from network.cli.runs import LABC, Run
+from network.cli.runs import LABC, SERVES, Begin, Run
 
 import labc
 from labc.testing import Program
@@ -76,11 +78,17 @@ def test_ping_prints_a_line_for_each_answer(run: Run) -> None:
     assert "'srver'; did you mean 'server'?\n" in run("ping", "srver", code=1).stderr
 
 
-def test_a_node_that_is_stopped_gives_no_answer(run: Run, server: Program, network: str) -> None:
-    server.stop()
-    answer = run("ping", "--timeout", "0.3", code=1)
-    server.cont()
-    assert "server on" in answer.stdout + answer.stderr or "no other node" in answer.stderr
+@pytest.mark.usefixtures("server")
+def test_a_missing_answer_to_a_ping_is_a_line_and_exit_code_1(run: Run, begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "frozen.py").write_text("")
+    frozen = begin("serve", tmp_path / "frozen.py")
+    frozen.expect(SERVES, stream="stderr")
+    frozen.stop()
+    lines = run("ping", "--timeout", "0.3", code=1).stdout.splitlines()
+    assert re.fullmatch(r"frozen on \S+: no answer .*within 0\.3 s.*", lines[0])
+    assert re.fullmatch(r"server on \S+: .* ms", lines[1])
+    [answer] = run("ping", "frozen", "--timeout", "0.3", "--count", "1", "--json", code=1).stdout.splitlines()
+    assert "within 0.3 s" in json.loads(answer)["error"]
 
 
 def test_the_network_can_be_chosen(run: Run, server: Program, network: str) -> None:
@@ -106,7 +114,7 @@ def test_help_teaches(run: Run) -> None:
 
 
 def test_python_m_labc_is_labc(run: Run) -> None:
-    done = subprocess.run([LABC.replace("bin/labc", "bin/python"), "-m", "labc", "--version"], capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "labc", "--version"], capture_output=True, timeout=20)
     assert done.stdout.decode() == run("--version").stdout
 
 

@@ -1,0 +1,115 @@
+"""Networks that never see each other, and how a program says which one it belongs to."""
+
+from __future__ import annotations
+
+import pytest
+
+import labc
+from labc import aio
+from labc.testing import free_network_name
+
+pytestmark = pytest.mark.usefixtures("here")
+
+SERVER = """
+import labc, sys
+labc.register(lambda: sys.argv[1], name="who")
+labc.subscribe(lambda value: print(value, flush=True), topic="t")
+labc.serve()
+"""
+
+
+def test_two_networks_on_one_host(start, serve, network: str) -> None:
+    """Same names, same topics, and nothing passes from one to the other."""
+    other = free_network_name()
+    ours, theirs = serve(SERVER, "ours"), serve(SERVER, "theirs", LABC_NETWORK=other)
+    client = "import labc; print([o.value for o in labc.call_all('who')], len(labc.nodes())); labc.publish('t', 'x')"
+    first, second = start(client), start(client, LABC_NETWORK=other)
+    first.expect("['ours'] 2")
+    second.expect("['theirs'] 2")
+    assert first.wait() == second.wait() == 0
+    for server in (ours, theirs):
+        server.expect("x")
+        assert server.output == "x\n"
+
+
+def test_a_name_that_is_part_of_another(serve, start, network: str) -> None:
+    serve(SERVER, "inner", LABC_NETWORK=f"{network}/network")
+    serve(SERVER, "outer", LABC_NETWORK=network)
+    for name, who in ((network, "outer"), (f"{network}/network", "inner")):
+        program = start("import labc; print([o.value for o in labc.call_all('who')])", LABC_NETWORK=name)
+        program.expect(f"['{who}']")
+
+
+@pytest.mark.parametrize("name", ["labor für optik", "*", "a/**", "$*", "x" * 200])
+def test_any_printable_network_name(serve, network: str, start, name: str) -> None:
+    name = f"{network} {name}"[:255]
+    serve(SERVER, "it", LABC_NETWORK=name)
+    labc.init(network=name)
+    assert labc.call("who") == "it"
+
+
+def test_arguments_win_over_the_environment(start, monkeypatch) -> None:
+    monkeypatch.setenv("LABC_NAME", "from environment")
+    source = "import labc; labc.init({}); [n] = labc.nodes(); print(n.name)"
+    for arguments, name in (("", "from environment"), ("name='from init'", "from init")):
+        program = start(source.format(arguments))
+        assert program.wait() == 0, program.errors
+        assert program.output == f"{name}\n"
+    monkeypatch.delenv("LABC_NAME")
+    program = start(source.format(""), name="my_program")
+    assert program.wait() == 0
+    assert program.output == "my_program\n"
+
+
+def test_init_after_the_start_is_refused() -> None:
+    labc.init(name="first")
+    labc.init(name="second")
+    assert labc.nodes()[0].name == "second"
+    for module in (labc, aio):
+        with pytest.raises(labc.SettingsError, match="running already"):
+            module.init(name="third")
+    labc.close()
+    labc.init(name="fourth")
+    assert labc.nodes()[0].name == "fourth"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"nam": "x"}, "no such setting"),
+        ({"netwrk": "x"}, "did you mean 'network'"),
+        ({"timeout": -1}, "expected seconds"),
+        ({"timeout": "5"}, "expected a number"),
+        ({"network": 5}, "expected text"),
+        ({"threads": 0}, "at least 1"),
+        ({"when_full": "wait"}, "'drop-oldest' or 'hold'"),
+    ],
+)
+def test_a_bad_setting_is_refused_at_once(settings, says: str) -> None:
+    for make in (labc.init, aio.init, labc.Node):
+        with pytest.raises(labc.SettingsError, match=says):
+            make(**settings)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": -1.0},
+        {"timeout": "2"},
+        {"timeout": float("nan")},
+        {"timeout": True},
+        {"find_timeout": -0.1},
+        {"host": ""},
+        {"node": 5},
+        {"retry": -1},
+        {"retry": 1.5},
+        {"retry": True},
+    ],
+)
+def test_a_bad_option_is_refused_at_once(options) -> None:
+    [key] = options
+    for module in (labc, aio):
+        with pytest.raises(ValueError, match=rf"at\({key}="):
+            module.at(**options)
+        with pytest.raises(TypeError):
+            module.at(tiemout=1)
