@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 
 from labc.blocking import portal, welcome
 from labc.directory import check_pattern
-from labc.functions import being_spawned, current_call
+from labc.functions import being_spawned, current_call, in_pool
 from labc.node import AsyncVerbs, Face, Node, Operation, Registering, Runtime, process
 from labc.topics import Message, Messages, current_message
 
@@ -44,7 +44,7 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
         await asyncio.to_thread(portal.close)
 
     async def serve(self) -> None:
-        if being_spawned() or process.serving_is_handled:
+        if being_spawned() or in_pool() or process.serving_is_handled:
             return
         node = await _node()
         await node.declared()

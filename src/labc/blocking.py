@@ -257,13 +257,13 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
         self._portal.close()
 
     def serve(self) -> None:
-        if being_spawned() or process.serving_is_handled:
+        if being_spawned() or in_pool() or process.serving_is_handled:
             return
-        node = self._portal.node()
-        self._portal.run("serve", lambda rooms: rooms.declared())
-        print(welcome(node), file=sys.stderr, flush=True)
         with _terminated_by_signal(), suppress(KeyboardInterrupt):
             try:
+                node = self._portal.node()
+                self._portal.run("serve", lambda rooms: rooms.declared())
+                print(welcome(node), file=sys.stderr, flush=True)
                 self._portal.wait_closed()
             finally:  # a process that computes would hold up the end of the program
                 self._portal.close()

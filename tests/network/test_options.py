@@ -183,8 +183,8 @@ def test_when_a_provider_is_killed_the_next_is_asked(serve) -> None:
     servers = {name: serve(WHO, name) for name in "ab"}
     assert len(labc.call_all("who")) == 2
     servers["a"].kill()
-    for _ in range(50):
-        assert labc.call("who") == "b"
+    for _ in range(50):  # the first may have been sent to the dying one
+        assert labc.at(retry=1).call("who") == "b"
     servers["b"].kill()
     started = time.monotonic()
     with pytest.raises((labc.NotFoundError, labc.PeerLostError)):
@@ -204,14 +204,15 @@ def test_killed_in_the_middle_of_a_call(serve) -> None:
     assert caught.value.where == f"a on {platform.node()}"
 
 
-def test_without_retry_a_function_that_may_have_run_is_not_run_again(serve) -> None:
+def test_without_retry_a_function_that_may_have_run_is_not_run_again(serve, until) -> None:
     for name in "ab":
         serve(WHO, name)
     assert len(labc.call_all("who")) == 2
     with pytest.raises(labc.PeerLostError) as caught:
         labc.call("die")
     assert caught.value.ran == "maybe"
-    assert len(labc.call_all("who")) == 1
+    until(lambda: len(labc.call_all("who")) == 1)
+    assert labc.call("who") in ("a", "b")
 
 
 def test_retry_asks_the_next_provider(serve) -> None:

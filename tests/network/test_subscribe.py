@@ -323,8 +323,11 @@ def test_messages_end_with_the_node() -> None:
 
 
 def test_nothing_is_kept_for_who_comes_later(serve, until) -> None:
+    before: list[int] = []
+    labc.subscribe(before.append, topic="t")
     serve(PUBLISHER)
     labc.call("publish", "t", 1)
+    until(lambda: before)
     got: list[int] = []
     labc.subscribe(got.append, topic="t")
     labc.call("publish", "t", 2)

@@ -62,7 +62,6 @@ def test_functions_run_in_processes(run: Run, begin: Begin, tmp_path: Path) -> N
     assert json.loads(run("call", "where", program.pid).stdout) == ["worker", True]
 
 
-@pytest.mark.xfail(strict=False, reason="a process of the pool that imports the file serves it itself, for ever")
 def test_functions_run_in_processes_of_a_file_that_serves(run: Run, begin: Begin, tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(PROCESS + "\nlabc.serve()\n")
     program = begin("serve", tmp_path / "worker.py")

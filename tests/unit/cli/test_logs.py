@@ -13,13 +13,21 @@ logger = logging.getLogger("labc.somewhere")
 
 
 @pytest.fixture(autouse=True)
-def _loggers_as_in_a_new_program() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("labc")
-    before = root.handlers, ours.handlers, ours.level
-    root.handlers = []
+def _labcs_logger_stays_as_it_is() -> Iterator[None]:
+    ours = logging.getLogger("labc")
+    before = ours.handlers, ours.level
     yield
-    root.handlers, ours.handlers = before[:2]
-    ours.setLevel(before[2])
+    ours.handlers = before[0]
+    ours.setLevel(before[1])
+
+
+@pytest.fixture
+def root_handlers(monkeypatch: pytest.MonkeyPatch) -> list[logging.Handler]:
+    """Those of the root logger; none, as in a new program. Pytest puts its own there after the fixtures are made."""
+    handlers: list[logging.Handler] = []
+    monkeypatch.setattr(logging.getLogger(), "handlers", handlers)
+    monkeypatch.setattr(logging.getLogger(), "addHandler", lambda _: None)
+    return handlers
 
 
 def warn() -> None:
@@ -29,14 +37,16 @@ def warn() -> None:
         logger.warning("it raised %s", error, exc_info=error)
 
 
-def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_one_line(root_handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str]) -> None:
     show_logs(0)
     warn()
     logger.info("not shown")
     assert capsys.readouterr().err == "labc: it raised two lines\n"
 
 
-def test_tracebacks_where_they_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tracebacks_where_they_are_wanted(
+    root_handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
     show_logs(0)
     show_tracebacks()
     warn()
@@ -44,15 +54,19 @@ def test_tracebacks_where_they_are_wanted(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 1), (2, 2), (9, 2)])
-def test_more_with_v(verbosity: int, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_with_v(
+    verbosity: int, lines: int, root_handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
     show_logs(verbosity)
     logger.info("done")
     logger.debug("seen")
     assert capsys.readouterr().err.count("\n") == lines
 
 
-def test_a_served_program_that_logs_by_itself_gets_no_line_twice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_served_program_that_logs_by_itself_gets_no_line_twice(
+    root_handlers: list[logging.Handler], capsys: pytest.CaptureFixture[str]
+) -> None:
     show_logs(0)
-    logging.getLogger().handlers = [logging.NullHandler()]
+    root_handlers.append(logging.NullHandler())
     warn()
     assert capsys.readouterr().err == ""
