@@ -93,7 +93,7 @@ class Bulk:
                 logger.warning("a large message was not sent: %s", error)
                 self.dropped += 1
         if self._session is not None:
-            self._session.close()
+            self._session.close()  # type: ignore[no-untyped-call]
 
     def _send(self, parcel: _Parcel) -> None:
         while self._session is None and not self._closed:
