@@ -49,6 +49,7 @@ class Portal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._own: Node | None = None
         self._arguments: dict[str, Any] = {}
         self._closed = threading.Event()
@@ -110,9 +111,9 @@ class Portal:
 
     def close(self) -> None:
         """Leave the network, in less than a second. What still waits for an answer gets ClosedError."""
-        loop = self._loop
-        if loop is not None and _running_loop() is loop:
+        if self._loop is not None and _running_loop() is self._loop:
             raise BlockingCallError("close")
+        deadline = time.monotonic() + _LEAVE_WITHIN
         with self._lock:
             node, self._own = self._own, None
             loop, self._loop = self._loop, None
@@ -123,6 +124,8 @@ class Portal:
                 asyncio.run_coroutine_threadsafe(node.close(), loop).result(_LEAVE_WITHIN)
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not None:  # what it holds of the engine is released before the interpreter ends
+            self._thread.join(max(0.05, deadline - time.monotonic()))
         self._closed.set()
 
     def wait_closed(self) -> None:
@@ -137,11 +140,12 @@ class Portal:
     def forget(self) -> None:
         """After fork, in the child."""
         self._lock = threading.Lock()
-        self._loop = self._own = None
+        self._loop = self._thread = self._own = None
 
     def _start(self) -> Node:
         loop = asyncio.new_event_loop()
-        threading.Thread(target=_turn, args=(loop,), name="labc node", daemon=True).start()
+        self._thread = threading.Thread(target=_turn, args=(loop,), name="labc node", daemon=True)
+        self._thread.start()
 
         async def start() -> Node:
             return await Node(**self._arguments).start()

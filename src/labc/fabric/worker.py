@@ -47,10 +47,14 @@ class Worker:
                 result, error = job(), None
             except Exception as caught:
                 result, error = None, caught
+            # What the job holds of the engine must not be released by this thread when the program ends: a thread
+            # that the interpreter stops in the middle of that aborts the process.
+            del entry, job
             try:
                 self._loop.call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
+            del future, result, error
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

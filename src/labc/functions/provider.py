@@ -56,6 +56,7 @@ class Provider:
         self._processes = Processes(settings.processes)
         self._running: dict[tuple[Lane, int], tuple[asyncio.Task[None], CallContext]] = {}
         self._local: dict[asyncio.Task[Any], CallContext] = {}
+        self._leaving = False
         self.counts = CallCounts()
 
     @property
@@ -92,7 +93,8 @@ class Provider:
                 self.cancelled(lane, call_id)
 
     async def close(self, within: float) -> None:
-        """Cancel what runs, and wait at most ``within`` seconds for it."""
+        """Cancel what runs, and wait at most ``within`` seconds for it. What comes now is refused."""
+        self._leaving = True
         running: list[tuple[asyncio.Task[Any], CallContext]] = [*self._running.values(), *self._local.items()]
         for task, context in running:
             context.cancel()
@@ -178,6 +180,8 @@ class Provider:
         return body
 
     def _admit(self, name: str) -> Registration[..., Any]:
+        if self._leaving:
+            raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
         if self.running > self._settings.max_calls:
             raise OverloadedError(
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
