@@ -41,6 +41,7 @@ logger = logging.getLogger("labc")
 T = TypeVar("T")
 
 _LEAVE_WITHIN = 0.9
+_CANCEL_WITHIN = 0.2
 
 
 class Portal:
@@ -194,7 +195,7 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_LEAVE_WITHIN))
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
@@ -264,9 +265,9 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
         if being_spawned() or in_pool() or process.serving_is_handled:
             return
         with _terminated_by_signal(), suppress(KeyboardInterrupt):
+            node = self._portal.node()
+            self._portal.run("serve", lambda rooms: rooms.declared())
             try:
-                node = self._portal.node()
-                self._portal.run("serve", lambda rooms: rooms.declared())
                 print(welcome(node), file=sys.stderr, flush=True)
                 self._portal.wait_closed()
             finally:  # a process that computes would hold up the end of the program

@@ -55,13 +55,15 @@ class Provider:
         self._threads = Threads(settings.threads, "labc function")
         self._processes = Processes(settings.processes)
         self._running: dict[tuple[Lane, int], tuple[asyncio.Task[None], CallContext]] = {}
+        self._admitted = 0
         self._local: dict[asyncio.Task[Any], CallContext] = {}
         self._leaving = False
         self.counts = CallCounts()
 
     @property
     def running(self) -> int:
-        return len(self._running) + len(self._local)
+        """Calls that were admitted and are not answered yet."""
+        return self._admitted
 
     @property
     def threads(self) -> Threads:
@@ -152,10 +154,12 @@ class Provider:
         except Exception as error:
             self.counts.refused += 1
             return self._failure(error, ran="no")
+        self._admitted += 1
         try:
             try:
                 result = await self._run(registration, context, args, kwargs)
             finally:
+                self._admitted -= 1
                 context.finished = True
         except asyncio.CancelledError as error:
             if context.cancelled:
@@ -182,7 +186,7 @@ class Provider:
     def _admit(self, name: str) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
-        if self.running > self._settings.max_calls:
+        if self._admitted >= self._settings.max_calls:
             raise OverloadedError(
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
             )
