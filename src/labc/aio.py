@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from labc.blocking import portal, welcome
 from labc.directory import check_pattern
+from labc.errors import ClosedError
 from labc.functions import being_spawned, current_call, in_pool
 from labc.node import AsyncVerbs, Face, Node, Operation, Registering, Runtime, process
 from labc.topics import Message, Messages, current_message
@@ -49,7 +51,8 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
         node = await _node()
         await node.declared()
         print(welcome(node), file=sys.stderr, flush=True)
-        await asyncio.Event().wait()
+        with suppress(ClosedError):
+            await node._do(lambda rooms: rooms.closed.wait())
 
 
 async def _node() -> Node:

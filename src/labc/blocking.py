@@ -231,6 +231,8 @@ class BlockingVerbs(Verbs):
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
         rooms = self._portal.node().rooms()
+        if _running_loop() is rooms.loop and rooms.is_held(topic):  # otherwise it does not block
+            raise BlockingCallError("publish")
         if holders := rooms.publish_now(topic, args, kwargs):
             self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
 
@@ -274,9 +276,10 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
                 self._portal.close()
 
     def _registered(self) -> None:
-        """With a running node, return when the network knows it (off the loop, where one can wait)."""
-        if process.node() is not None and process.functions.attached and _running_loop() is None:
-            self._portal.run("register", lambda rooms: rooms.declared())
+        """With a running node, return when the network knows it (but on the node's own loop, where one can't wait)."""
+        node = process.owner
+        if node is not None and node.opened and _running_loop() is not node.loop:
+            self._portal.run("register", lambda rooms: rooms.declared(), node)
 
 
 class BlockingMessages:

@@ -55,6 +55,15 @@ class Registry(Generic[Entry]):
             if self._listener:
                 self._listener(entry, True)
 
+    def replace(self, entry: Entry, is_older: Callable[[Entry], bool]) -> None:
+        """Add the entry and remove those that it replaces, in one step: the new one first, so that there is no moment
+        without, and no two threads can each leave theirs."""
+        with self._lock:
+            older = [known for known in self._entries if is_older(known)]
+            self.add(entry)
+            for known in older:
+                self.remove(known)
+
     def remove(self, entry: Entry) -> None:
         """Removing what is not there (any more) is harmless."""
         with self._lock:
@@ -74,6 +83,11 @@ class Registry(Generic[Entry]):
     def detach(self) -> None:
         with self._lock:
             self._listener = None
+
+    def forget_listener(self) -> None:
+        """After fork, in the child: another thread may have held the lock."""
+        self._lock = threading.RLock()
+        self._listener = None
 
     @property
     def attached(self) -> bool:

@@ -82,9 +82,10 @@ class Settings:
     """What happens when a subscription's queue is full: the oldest message is dropped and counted, or the
     publisher is held back until there is room."""
 
-    threads: int = 256
-    """Threads for plain ``def`` functions at most; they are made when needed and end when idle. A call beyond
-    waits for one. Functions that call each other in a ring need one for each step."""
+    threads: int = 1000
+    """Threads for plain ``def`` functions at most, and as many for handlers of topics; they are made when needed and
+    end when idle. A call beyond waits for one. One for each call that may run at once, ``max_calls``: with fewer,
+    functions that call each other can take them all and wait for each other until they time out."""
 
     processes: int = 0
     """Processes for functions with ``run="process"``; 0: one for each processor."""

@@ -114,6 +114,41 @@ def test_three_hundred_at_this_node() -> None:
     assert sum(asyncio.run(main())) == 300
 
 
+def test_many_functions_that_call_each_other_at_once() -> None:
+    """All of them have begun before the first calls the other: there are threads for the inner calls too."""
+    barrier = threading.Barrier(300)
+
+    @labc.register
+    def inner(number: int) -> int:
+        return number
+
+    @labc.register
+    def outer(number: int) -> int:
+        barrier.wait(10.0)
+        return labc.call("inner", number)
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(aio.at(timeout=15.0).call("outer", number) for number in range(300)))
+
+    assert asyncio.run(main()) == list(range(300))
+
+
+def test_handlers_do_not_take_the_threads_of_the_functions_they_call(until) -> None:
+    labc.init(threads=1)
+    got: list[int] = []
+
+    @labc.register
+    def double(number: int) -> int:
+        return 2 * number
+
+    @labc.subscribe(topic="numbers")
+    def handle(number: int) -> None:
+        got.append(labc.at(timeout=3.0).call("double", number))
+
+    labc.publish("numbers", 2)
+    until(lambda: got == [4])
+
+
 def test_waiting_for_a_thread_and_giving_up(serve) -> None:
     """Calls beyond the number of threads that time out while they wait never run, and harm nobody."""
     labc.init(threads=2)

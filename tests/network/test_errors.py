@@ -151,32 +151,32 @@ def test_the_network_stays_usable_after_system_exit_in_the_only_thread(serve) ->
     assert server.running
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs", "argument", "expected", "says"),
-    [
-        ((), {}, "number", "int", "missing a required argument: 'number'"),
-        (("one",), {}, "number", "int", "expected `int`, got `str`"),
-        ((1.5,), {}, "number", "int", "expected `int`, got `float`"),
-        ((None,), {}, "number", "int", "expected `int`, got `NoneType`"),
-        ((1, 2), {}, "text", "str", "expected `str`, got `int`"),
-        ((1, "a", "b"), {}, "*rest[0]", "float", "expected `float`, got `str`"),
-        ((1, "a", 1.0, 2, []), {}, "*rest[2]", "float", "expected `float`, got `list`"),
-        ((1,), {"flag": 1}, "flag", "bool", "expected `bool`, got `int`"),
-        ((1,), {"flags": True}, "flags", "", "unexpected keyword argument 'flags' (did you mean 'flag'?)"),
-        ((1,), {"number": 1}, "number", "int", "multiple values for argument 'number'"),
-    ],
-)
-def test_wrong_arguments(serve, args, kwargs, argument: str, expected: str, says: str) -> None:
+WRONG_ARGUMENTS = [
+    ((), {}, "number", "int", "missing a required argument: 'number'"),
+    (("one",), {}, "number", "int", "expected `int`, got `str`"),
+    ((1.5,), {}, "number", "int", "expected `int`, got `float`"),
+    ((None,), {}, "number", "int", "expected `int`, got `NoneType`"),
+    ((1, 2), {}, "text", "str", "expected `str`, got `int`"),
+    ((1, "a", "b"), {}, "*rest[0]", "float", "expected `float`, got `str`"),
+    ((1, "a", 1.0, 2, []), {}, "*rest[2]", "float", "expected `float`, got `list`"),
+    ((1,), {"flag": 1}, "flag", "bool", "expected `bool`, got `int`"),
+    ((1,), {"flags": True}, "flags", "", "unexpected keyword argument 'flags' (did you mean 'flag'?)"),
+    ((1,), {"number": 1}, "number", "int", "multiple values for argument 'number'"),
+]
+
+
+def test_wrong_arguments(serve) -> None:
     serve(SERVER)
-    with pytest.raises(labc.ArgumentsError) as caught:
-        labc.call("strict", *args, **kwargs)
-    error = caught.value
-    assert (error.function, error.argument, error.expected) == ("strict", argument, expected)
-    assert says in str(error)
-    assert str(error).startswith("strict(): ")
-    assert "it is strict(number: int, text: str = '', *rest: float, flag: bool = False) -> int" in str(error)
+    for args, kwargs, argument, expected, says in WRONG_ARGUMENTS:
+        with pytest.raises(labc.ArgumentsError) as caught:
+            labc.call("strict", *args, **kwargs)
+        error = caught.value
+        assert (error.function, error.argument, error.expected) == ("strict", argument, expected)
+        assert says in str(error)
+        assert str(error).startswith("strict(): ")
+        assert "it is strict(number: int, text: str = '', *rest: float, flag: bool = False) -> int" in str(error)
+        assert isinstance(error, TypeError)
     assert labc.call("how_often") == 0
-    assert isinstance(error, TypeError)
     assert labc.call("strict", 1, "a", 1, 2.0, flag=True) == 1
 
 

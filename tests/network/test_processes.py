@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -202,6 +203,20 @@ def test_a_process_knows_its_deadline(serve) -> None:
         labc.at(timeout=0.4).call("until_told")
     told = server.expect(re.compile("told after (.*)"), timeout=2.0)
     assert float(told[1]) < 0.7
+
+
+def test_a_function_that_never_returns_loses_its_process_when_its_caller_has_gone(serve) -> None:
+    """And the calls in the other processes do not notice."""
+    serve(SERVER)
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(labc.call, "spin", 2.0)
+        for _ in range(2):
+            with pytest.raises(labc.CallTimeoutError):
+                labc.at(timeout=1.0).call("spin", 60)
+        other.result(10.0)
+        for _ in range(2):  # both processes can be had
+            pool.submit(labc.at(timeout=8.0).call, "spin", 0.5).result(10.0)
+    assert labc.at(timeout=8.0).call("pid")
 
 
 @pytest.mark.parametrize(("end", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])

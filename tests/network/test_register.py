@@ -70,10 +70,14 @@ def test_every_form(serve) -> None:
     assert labc.call("later", 6) == ("async method", 6)
 
 
-@pytest.mark.parametrize("name", ["a b", "a/b", "größe", "*", "**", "a?b#c$d", "%2F", "@x", "x" * 255, "labc"])
-def test_any_printable_name(serve, name: str) -> None:
-    serve(f"import labc\nlabc.register(lambda: 'here', name={name!r})\nlabc.serve()")
-    assert labc.call(name) == "here"
+NAMES = ["a b", "a/b", "größe", "*", "**", "a?b#c$d", "%2F", "@x", "x" * 255, "labc"]
+
+
+def test_any_printable_name(serve) -> None:
+    serve(f"import labc\nfor name in {NAMES!r}: labc.register(lambda name=name: name, name=name)\nlabc.serve()")
+    for name in NAMES:
+        assert labc.call(name) == name
+    assert sorted(f.name for f in labc.functions()) == sorted(NAMES)
 
 
 LATE = """
@@ -256,3 +260,49 @@ def test_where_functions_run(serve) -> None:
         kind, was_on_loop, pid, _ = labc.call(name)
         assert (kind, was_on_loop, pid == server) == (name, on_loop, same_process)
     assert labc.call("coroutine")[3] == labc.call("on_loop")[3]
+
+
+FLAPPING = """
+import labc, threading
+handle = labc.register(lambda: "here", name="flapping")
+
+@labc.register
+def replace(times):
+    for _ in range(times):
+        labc.register(lambda: "here", name="flapping")
+
+@labc.register
+def flap(times):
+    global handle
+    for _ in range(times):
+        handle.close()
+        handle = labc.register(lambda: "here", name="flapping")
+
+labc.serve()
+"""
+
+
+@pytest.mark.parametrize("verb", ["replace", "flap"])
+def test_a_name_that_comes_and_goes_while_it_is_called(serve, until, verb: str) -> None:
+    """Replacing a function is seen by nobody; and who met the gap of one that was closed finds its return."""
+    serve(FLAPPING)
+    assert labc.call("flapping") == "here"
+    stop, errors = threading.Event(), []
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                labc.at(find_timeout=0.0).call("flapping")
+            except labc.NotFoundError as error:
+                errors.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    labc.call(verb, 100)
+    stop.set()
+    for caller in callers:
+        caller.join(5.0)
+    assert labc.call("flapping") == "here"
+    if verb == "replace":
+        assert errors == []

@@ -29,6 +29,8 @@ class _Name:
     """A name that is watched: its offers, each with the time at which its token vanished."""
 
     offers: dict[str, float | None] = field(default_factory=dict)
+    denied: dict[str, float] = field(default_factory=dict)
+    """The nodes that said, at this time, that they do not offer it, while their token says that they do."""
     settled: bool = False
     last_lost: NodeRecord | None = None
 
@@ -61,11 +63,15 @@ class Directory:
     def offer_appeared(self, offer: Offer) -> None:
         if name := self._names.get(offer.name):
             name.offers[offer.node_id] = None
+            name.denied.pop(offer.node_id, None)
 
     def offer_vanished(self, offer: Offer, now: float) -> None:
         name = self._names.get(offer.name)
         if name and name.offers.get(offer.node_id, now) is None:
-            name.offers[offer.node_id] = now
+            if offer.node_id in name.denied:
+                self._drop_offer(name, offer.node_id)
+            else:
+                name.offers[offer.node_id] = now
 
     def fabric_lost(self) -> None:
         """This node's own link to its root is gone: what vanishes now tells nothing of the others."""
@@ -94,9 +100,18 @@ class Directory:
         node.doubted = True
         return self._remove(node_id) if node.vanished is not None and self._connected else None
 
-    def offer_denied(self, name: str, node_id: str) -> None:
-        """It says that it does not offer this (any more)."""
-        if known := self._names.get(name):
+    def offer_denied(self, name: str, node_id: str, now: float) -> None:
+        """It says that it does not offer this (any more).
+
+        Gone for good only if its token has vanished too, or does so soon: it may offer it again by now, and then no
+        new token comes. Until that is clear it is a last choice.
+        """
+        known = self._names.get(name)
+        if known is None or node_id not in known.offers:
+            return
+        if known.offers[node_id] is None:
+            known.denied[node_id] = now
+        else:
             self._drop_offer(known, node_id)
 
     # Names in use.
@@ -144,7 +159,7 @@ class Directory:
         found = []
         for node_id, vanished in known.offers.items():
             if node := self._nodes.get(node_id):
-                doubtful = node.doubted or node.vanished is not None or vanished is not None
+                doubtful = node.doubted or node.vanished is not None or vanished is not None or node_id in known.denied
                 found.append(Candidate(node.record, doubtful, busy(node_id)))
         return found
 
@@ -156,16 +171,18 @@ class Directory:
             return None
         gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
         gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
+        gone += [time for name in self._names.values() for time in name.denied.values()]
         return min(gone) + self._grace if gone else None
 
     def expire(self, now: float) -> list[NodeRecord]:
-        """Drop what stayed vanished for the whole grace; the nodes that are lost by that."""
+        """Drop what stayed vanished for the whole grace, and denials as old as that; the nodes that are lost by it."""
         if not self._connected:
             return []
         limit = now - self._grace
         for name in self._names.values():
             for node_id in [key for key, gone in name.offers.items() if gone is not None and gone <= limit]:
                 self._drop_offer(name, node_id)
+            name.denied = {key: since for key, since in name.denied.items() if since > limit}
         late = [key for key, node in self._nodes.items() if node.vanished is not None and node.vanished <= limit]
         return [self._remove(node_id) for node_id in late]
 
@@ -175,9 +192,11 @@ class Directory:
                 name.last_lost = self._nodes[node_id].record
                 if name.offers[node_id] is not None:
                     del name.offers[node_id]
+                    name.denied.pop(node_id, None)
         return self._nodes.pop(node_id).record
 
     def _drop_offer(self, name: _Name, node_id: str) -> None:
+        name.denied.pop(node_id, None)
         if name.offers.pop(node_id, 0.0) is None or node_id in self._nodes:
             node = self._nodes.get(node_id)
             name.last_lost = node.record if node else name.last_lost

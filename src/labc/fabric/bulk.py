@@ -37,19 +37,23 @@ class _Parcel:
 class Bulk:
     """``put`` from any thread. At most 64 MiB wait; beyond, the oldest that may be dropped are, and counted."""
 
-    def __init__(self, open_session: Callable[[], zenoh.Session]) -> None:
+    def __init__(self, open_session: Callable[[], zenoh.Session], on_end: Callable[[], None]) -> None:
         self._open_session = open_session
+        self._on_end = on_end
         self._session: zenoh.Session | None = None
         self._parcels: deque[_Parcel] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._closed = False
+        self._dropped_rest = False
         self.dropped = 0
         threading.Thread(target=self._work, name="labc bulk", daemon=True).start()
 
     def put(self, key: str, payload: bytes, attachment: bytes | None = None, *, may_drop: bool) -> None:
         """In order for each key, and lossless but for the bound."""
         with self._changed:
+            if self._closed:
+                return
             self._parcels.append(_Parcel(key, payload, attachment, may_drop))
             self._bytes += len(payload)
             while self._bytes > _MAX_BYTES and self._drop_oldest():
@@ -57,11 +61,20 @@ class Bulk:
             self._changed.notify()
 
     def close(self) -> None:
-        """Send no more. The link is closed by its thread, when that is not stuck."""
+        """Take no more. What waits is still sent; then the thread closes the link, calls ``on_end``, and ends.
+
+        It must have ended before the program does: a thread that the interpreter stops in the middle of the engine
+        aborts the process.
+        """
         with self._changed:
             self._closed = True
-            self._parcels.clear()
             self._changed.notify()
+
+    def drop_rest(self) -> None:
+        """After :meth:`close`: it takes too long."""
+        with self._changed:
+            self._dropped_rest = True
+            self._parcels.clear()
 
     def engine_objects(self) -> list[Any]:
         return [self._session] if self._session is not None else []
@@ -79,7 +92,7 @@ class Bulk:
     def _next(self) -> _Parcel | None:
         with self._changed:
             self._changed.wait_for(lambda: self._parcels or self._closed)
-            if self._closed:
+            if not self._parcels:
                 return None
             parcel = self._parcels.popleft()
             self._bytes -= len(parcel.payload)
@@ -94,9 +107,11 @@ class Bulk:
                 self.dropped += 1
         if self._session is not None:
             self._session.close()  # type: ignore[no-untyped-call]
+            self._session = None
+        self._on_end()
 
     def _send(self, parcel: _Parcel) -> None:
-        while self._session is None and not self._closed:
+        while self._session is None and not self._dropped_rest:
             try:
                 self._session = self._open_session()
             except zenoh.ZError:  # no root just now

@@ -16,6 +16,10 @@ REFUSED_WITHIN = 0.5
 """A connection attempt that failed faster than this many seconds was refused: nobody holds the ports.
 Slower, and somebody accepted it and said nothing."""
 
+PATIENCE = 4
+"""A port that is held, and where no root answers, is tried so often: its holder may be a root that has just begun, or
+something that is not labc."""
+
 
 @dataclass(slots=True)
 class Election:
@@ -26,6 +30,8 @@ class Election:
     """For a node whose root has just died: the port is free now, and the link comes back by itself."""
 
     _silent: bool = field(default=False, init=False)
+    _refusals: int = field(default=0, init=False)
+    """How often in a row the port could not be taken, and no root answered there."""
     _next: Step = field(default="connect", init=False)
     _index: int = field(default=0, init=False)
 
@@ -44,7 +50,9 @@ class Election:
 
     def listen_failed(self) -> None:
         """Somebody holds the port: look if it is a root; if that was tried in vain, pass the port over."""
-        if self._silent:
+        self._refusals += 1
+        if self._silent or self._refusals == PATIENCE:
+            self._refusals = 0
             self._index = (self._index + 1) % len(self.ports)
             self._silent = self._index != 0  # once round: start again by connecting
             self._next = "listen" if self._silent else "connect"

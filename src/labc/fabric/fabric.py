@@ -29,6 +29,7 @@ logger = logging.getLogger("labc.fabric")
 T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.5
+_BULK_WITHIN = 0.3
 _MAX_PUBLISHERS = 1024
 
 
@@ -74,6 +75,7 @@ class Fabric:
         self._worker = Worker("labc fabric")
         self._publishing = threading.Lock()
         self._bulk: Bulk | None = None
+        self._bulk_ended = asyncio.Event()
         self._large_keys: set[str] = set()
         self._seat = Seat(settings, self._worker, on_link)
         self._things: set[Any] = set()
@@ -97,10 +99,10 @@ class Fabric:
 
     async def close(self) -> None:
         """Leave. Takes at most 0.5 s; what is stuck by then is left to the end of the process."""
-        if self._bulk:
-            self._bulk.close()
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
+                if self._bulk:
+                    await self._close_bulk(self._bulk)
                 await self._seat.close()
         except TimeoutError:
             logger.debug("the network engine is stuck; it is left to the end of the process")
@@ -245,8 +247,20 @@ class Fabric:
     def _bulk_sender(self) -> Bulk:
         with self._publishing:
             if self._bulk is None:
-                self._bulk = Bulk(lambda: open_client(self._settings))
+                self._bulk = Bulk(lambda: open_client(self._settings), self._bulk_ends)
             return self._bulk
+
+    def _bulk_ends(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._bulk_ended.set)
+
+    async def _close_bulk(self, bulk: Bulk) -> None:
+        """What a program publishes last arrives, be it large."""
+        bulk.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BULK_WITHIN):
+                await self._bulk_ended.wait()
+        bulk.drop_rest()
 
     async def subscribe(
         self, key: str, consume: Callable[[list[Publication]], None], limit: int

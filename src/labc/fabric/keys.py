@@ -13,6 +13,7 @@ meaning, so that any printable text is carried unharmed.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -33,8 +34,18 @@ def unescape(level: str) -> str:
 
 
 def _escape_topic(topic: str) -> str:
-    """Levels stay levels, ``*`` and ``**`` stay wildcards, the rest is escaped."""
-    return "/".join(level if level in ("*", "**") else escape(level) for level in topic.split("/"))
+    """Levels stay levels, ``*`` and ``**`` stay wildcards, the rest is escaped.
+
+    Zenoh wants one ``**`` at most in a row of wildcards, and behind the ``*``.
+    """
+    key: list[str] = []
+    for wild, levels in itertools.groupby(topic.split("/"), lambda level: level in ("*", "**")):
+        row = list(levels)
+        if not wild:
+            key += map(escape, row)
+        else:
+            key += ["*"] * row.count("*") + ["**"] * ("**" in row)
+    return "/".join(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from labc.directory import Directory, NodeRecord, Offer
+from labc.errors import ClosedError
 from labc.fabric.fabric import Declared, Fabric, TokenEvent
 
 logger = logging.getLogger("labc.fabric")
@@ -25,9 +28,11 @@ class Neighbourhood:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._names: dict[str, asyncio.Task[Declared]] = {}
+        self._users: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._back_timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Returns when every node that was there is known."""
@@ -37,6 +42,9 @@ class Neighbourhood:
         await self._fabric.list_tokens(keys.all_nodes, _SETTLE_WITHIN)
 
     def close(self) -> None:
+        """Those who wait get a ClosedError."""
+        self._closed = True
+        self._wake()
         for task in self._names.values():
             task.cancel()
         for timer in (self._timer, self._back_timer):
@@ -55,26 +63,63 @@ class Neighbourhood:
         else:
             self.directory.fabric_lost()
 
+    @contextmanager
+    def using(self, name: str) -> Iterator[None]:
+        """For :meth:`watch`: the name stays watched within, and after it if anybody offers it or did.
+
+        A name that is nobody's is forgotten when the last who uses it has done.
+        """
+        self._users[name] += 1
+        try:
+            yield
+        finally:
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name]
+                if not self.directory.candidates(name) and self.directory.last_lost(name) is None:
+                    self._unwatch(name)
+
     async def watch(self, name: str) -> None:
-        """From here on know who offers ``name``. Returns when all who offered it already are known."""
+        """From here on know who offers ``name``. Returns when all who offered it already are known.
+
+        Raises:
+            ClosedError: this node was closed.
+        """
+        self._check_open()
         task = self._names.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             self.directory.watch(name)
             task = self._names[name] = self._loop.create_task(self._watch(name))
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():  # not the caller, but the watch: by close()
+                self._check_open()
+            raise
 
-    def unwatch(self, name: str) -> None:
-        """Stop, for a name that turned out to be nobody's."""
+    def _unwatch(self, name: str) -> None:
         if (task := self._names.pop(name, None)) is not None:
             self.directory.forget(name)
             if task.done() and not task.cancelled() and not task.exception():
-                closing = self._loop.create_task(task.result().close())
-                closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._end(task.result())
             else:
                 task.cancel()
 
+    def _end(self, declared: Declared) -> None:
+        closing = self._loop.create_task(declared.close())
+        closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this node was closed")
+
     async def changed(self, deadline: float) -> bool:
-        """Wait until something changes; False if nothing did until ``deadline`` (monotonic)."""
+        """Wait until something changes; False if nothing did until ``deadline`` (monotonic).
+
+        Raises:
+            ClosedError: this node was closed.
+        """
+        self._check_open()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append(waiter)
         try:
@@ -85,6 +130,7 @@ class Neighbourhood:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+        self._check_open()
         return True
 
     def doubt(self, node_id: str) -> None:
@@ -95,13 +141,18 @@ class Neighbourhood:
 
     def deny(self, name: str, node_id: str) -> None:
         """The node says that it does not offer this."""
-        self.directory.offer_denied(name, node_id)
+        self.directory.offer_denied(name, node_id, time.monotonic())
         self._changed()
 
     async def _watch(self, name: str) -> Declared:
         key = self._fabric.keys.offers_of(name)
         declared = await self._fabric.watch_tokens(key, self._offer_tokens)
-        await self._fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
+        try:
+            await self._fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
+        except BaseException:
+            if not self._closed:
+                self._end(declared)
+            raise
         self.directory.settled(name)
         return declared
 
@@ -129,11 +180,16 @@ class Neighbourhood:
                     self.directory.offer_vanished(offer, now)
         self._changed()
 
-    def _changed(self) -> None:
+    def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _changed(self) -> None:
+        if self._closed:
+            return
+        self._wake()
         if self._timer:
             self._timer.cancel()
         due = self.directory.next_expiry()

@@ -28,6 +28,8 @@ logger = logging.getLogger("labc.fabric")
 _OPEN_WITHIN = 10.0
 _JITTER = 0.03
 """Orphans of a root wait up to this long before they reach for its port, so that one is clearly first."""
+_ROUND = 0.05
+"""At most this long between two looks at a port that another process holds."""
 _AFTER_LOSS = 0.15
 """Seconds between the end of a root and the opening of the next one on the host. The roots of other hosts take some
 0.1 s to work the end of the first into their routes; one that links within that time is linked, and never told of
@@ -69,6 +71,7 @@ class Seat:
                 await self._connect(election)
             elif not await self._listen(port):
                 election.listen_failed()
+                await asyncio.sleep(random.uniform(0.5, 1) * _ROUND)
             else:
                 election = Election(self._ports)
             if time.monotonic() > deadline:

@@ -24,6 +24,9 @@ _BEREAVED_WAIT = 0.3
 """How long a call waits for a name whose last provider was lost, instead of ``find_timeout``: long enough for a
 change of root, short enough to tell the caller at once."""
 
+_ROOM_WAIT = 10.0
+"""How long a call waits for room on a lane that takes nothing any more, however long it may take itself."""
+
 _SETTLE_WAIT = 0.5
 """How long the network may take to tell who offers a name, even for a caller who waits for nobody to appear."""
 
@@ -107,9 +110,10 @@ class Caller:
     ) -> list[Outcome]:
         asked = self._prepare(name, args, kwargs, options)
         patience = max(self._patience(options), _SETTLE_WAIT)
-        await self._watch(asked, min(time.monotonic() + patience, asked.deadline))
-        await self._find_one(asked, set())
-        nodes = [candidate.node for candidate in self._candidates(asked)]
+        with self._neighbourhood.using(name):
+            await self._watch(asked, min(time.monotonic() + patience, asked.deadline))
+            await self._find_one(asked, set())
+            nodes = [candidate.node for candidate in self._candidates(asked)]
         outcomes = await asyncio.gather(*(self._outcome(asked, node) for node in nodes))
         return sorted(
             (outcome for outcome in outcomes if outcome is not None), key=lambda outcome: (outcome.host, outcome.node)
@@ -151,6 +155,10 @@ class Caller:
         """The best candidate that was not tried yet, as soon as there is one."""
         if candidates := self._candidates(asked, tried):
             return candidates[0]
+        with self._neighbourhood.using(asked.name):
+            return await self._wait_for_one(asked, tried)
+
+    async def _wait_for_one(self, asked: _Asked, tried: set[str]) -> Candidate:
         find_timeout = asked.options.find_timeout
         patience = self._patience(asked.options)
         started = time.monotonic()
@@ -211,7 +219,6 @@ class Caller:
             keys = await self._fabric.list_tokens(self._fabric.keys.all_offers, 0.5)
             parsed = (self._fabric.keys.parse_function(key) for key in keys)
             near = near_names(name, {offer[0] for offer in parsed if offer})
-            self._neighbourhood.unwatch(name)
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
         elif len({node.host_id for node in nodes}) <= 1 and not (elsewhere or near or lost):
@@ -248,7 +255,7 @@ class Caller:
                     answer: Any = await self._provider.call_here(asked.name, asked.arguments, asked.remaining)
                 else:
                     lane = await self._pool.lane(node)
-                    await lane.room(asked.remaining)
+                    await lane.room(min(asked.remaining, _ROOM_WAIT))
                     sent = True
                     answer = await self._ask_lane(lane, asked)
         except TimeoutError as error:

@@ -6,6 +6,7 @@ exception that can't be unpickled counts as such a death, and a process that com
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextvars
 import importlib
@@ -32,6 +33,9 @@ from labc.wire import Failure
 _spawn = multiprocessing.get_context("spawn")
 _BEGUN = b"begun"
 _NAME = "labc process"
+
+_CANCEL_GRACE = 1.0
+"""Seconds after which a process whose caller has gone is killed, if the function has not returned by then."""
 
 
 class ProcessDiedError(Exception):
@@ -62,8 +66,8 @@ class Processes:
     ) -> Any:
         """The result of ``function(*args, **kwargs)`` in one of the processes.
 
-        Cancelling forgets the result; a function that has begun runs to its end, at most to its deadline if it
-        looks at ``current_call().cancelled``.
+        Cancelling forgets the result; the process of a function that has begun and does not return within a second
+        is killed.
 
         Raises:
             ProcessDiedError: it was killed, or crashed in an extension.
@@ -72,7 +76,12 @@ class Processes:
         """
         caller = (context.name, context.host, context.node, context.node_id, context.remaining)
         job = pickle.dumps((caller, _reference(function), tuple(args), dict(kwargs)), protocol=5)
-        answer = await self._threads.run(contextvars.Context(), lambda: self._ask(job))
+        turn = _Turn()
+        try:
+            answer = await self._threads.run(contextvars.Context(), lambda: self._ask(job, turn))
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(_CANCEL_GRACE, self._give_up, turn)
+            raise
         kind, value = pickle.loads(answer)
         if kind == "raised":
             raise RaisedThereError(Failure.decode(value))
@@ -98,14 +107,21 @@ class Processes:
         for worker in idle:  # the busy ones are waited for by their threads
             worker.end()
 
-    def _ask(self, job: bytes) -> bytes:
+    def _give_up(self, turn: _Turn) -> None:
+        """Nobody waits for it any more: free what it still holds."""
+        with self._lock:
+            turn.given_up = True
+            if turn.worker is not None:
+                turn.worker.kill()  # its thread sees that, and ends it
+
+    def _ask(self, job: bytes, turn: _Turn) -> bytes:
         """In a thread that has a process for itself meanwhile."""
         while True:
-            worker = self._take()
+            worker = self._take(turn)
             try:
                 worker.give(job)
             except (EOFError, OSError):
-                code = self._lose(worker)
+                code = self._lose(worker, turn)
                 if worker.served:  # it died while it was idle
                     continue
                 raise ProcessDiedError(
@@ -114,22 +130,29 @@ class Processes:
             try:
                 answer = worker.answer()
             except (EOFError, OSError):
-                raise ProcessDiedError(f"it ended with exit code {self._lose(worker)}") from None
+                raise ProcessDiedError(f"it ended with exit code {self._lose(worker, turn)}") from None
             worker.served = True
             with self._lock:
-                self._idle.append(worker)
-            return answer
+                turn.worker = None
+                if not turn.given_up:
+                    self._idle.append(worker)
+                    return answer
+            raise ProcessDiedError(f"it ended with exit code {self._lose(worker, turn)}")  # killed as it answered
 
-    def _lose(self, worker: _Worker) -> int | None:
+    def _lose(self, worker: _Worker, turn: _Turn) -> int | None:
         worker.kill()
         with self._lock:
+            turn.worker = None
             self._workers.discard(worker)
         return worker.end()
 
-    def _take(self) -> _Worker:
+    def _take(self, turn: _Turn) -> _Worker:
         with self._lock:
+            if turn.given_up:
+                raise ProcessDiedError("its caller has gone")
             if self._idle:
-                return self._idle.pop()
+                turn.worker = self._idle.pop()
+                return turn.worker
             if self._closed:
                 raise ProcessDiedError("the node is closed")
             if not self._workers:
@@ -137,7 +160,16 @@ class Processes:
                 atexit.register(self.close)
             worker = _Worker()
             self._workers.add(worker)
+            turn.worker = worker
         return worker
+
+
+class _Turn:
+    """One call in one of the processes."""
+
+    def __init__(self) -> None:
+        self.worker: _Worker | None = None
+        self.given_up = False
 
 
 class _Worker:

@@ -53,6 +53,7 @@ class Provider:
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(settings.threads, "labc function")
+        self._handler_threads = Threads(settings.threads, "labc handler")
         self._processes = Processes(settings.processes)
         self._running: dict[tuple[Lane, int], tuple[asyncio.Task[None], CallContext]] = {}
         self._admitted = 0
@@ -67,8 +68,9 @@ class Provider:
 
     @property
     def threads(self) -> Threads:
-        """Also for the handlers of topics."""
-        return self._threads
+        """For the handlers of topics: not those of functions, or handlers that call functions of this very node
+        could take all threads, and wait for ever for one that is free."""
+        return self._handler_threads
 
     def offers(self, name: str) -> bool:
         return self._find(name) is not None
@@ -103,8 +105,11 @@ class Provider:
             task.cancel()
         self._processes.close()
         self._threads.close()
+        self._handler_threads.close()
         await asyncio.gather(
-            self._threads.ended(within), *([asyncio.wait([t for t, _ in running], timeout=within)] if running else [])
+            self._threads.ended(within),
+            self._handler_threads.ended(within),
+            *([asyncio.wait([t for t, _ in running], timeout=within)] if running else []),
         )
 
     # From this node itself.

@@ -56,10 +56,7 @@ def make_registration(
     if chosen == "process":
         _check_importable(function, name)
     registration = Registration(registry, function, name, chosen)
-    for older in registry.entries():
-        if older.name == name:  # a notebook's cell that is run again
-            registry.remove(older)
-    registry.add(registration)
+    registry.replace(registration, lambda older: older.name == name)  # a notebook's cell that is run again
     return registration
 
 

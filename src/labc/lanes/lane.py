@@ -94,6 +94,11 @@ class Lane(asyncio.BufferedProtocol):
         return len(self._calls)
 
     @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything on it, in either direction."""
+        return not (self._calls or self._serving or self._pings)
+
+    @property
     def kind(self) -> str:
         """ "unix", "tcp" or "relay"."""
         if self._transport is None:
@@ -210,6 +215,7 @@ class Lane(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         reason = "the connection was closed" if exc is None else f"the connection broke ({exc})"
         self._finish(PeerLostError(str(self), reason))
+        self._conversation.release()
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -289,7 +295,7 @@ class Lane(asyncio.BufferedProtocol):
 
     def _beat(self) -> None:
         self._beat_timer = None
-        if self._end is not None or not (self._calls or self._serving or self._pings):
+        if self._end is not None or self.idle:
             return
         action = self._heartbeat.next(self._loop.time())
         if action.ping:

@@ -116,10 +116,10 @@ class Pool:
             raise
 
     def node_lost(self, node: NodeRecord) -> None:
-        """The directory gave it up: an idle lane to it is of no more use, a busy one has its heartbeats."""
-        lane = self._lanes.get(node.id)
-        if lane is not None and not lane.open_calls:
-            lane.close("it is not in the network any more")
+        """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
+        for lane in list(self._all):
+            if lane.peer is not None and lane.peer.node_id == node.id and lane.idle:
+                lane.close("it is not in the network any more")
         task = self._connecting.get(node.id)
         if task is not None:
             task.cancel()
@@ -204,8 +204,10 @@ class Pool:
                 await asyncio.wait([direct], timeout=self._settings.relay_after)
                 if direct.done() and not direct.exception():
                     return direct.result()
-                if not self._surroundings.is_present(node.id):
+                if node.host_id == self._here.host_id or not self._surroundings.is_present(node.id):
                     return await direct
+                if direct.done():
+                    self._surroundings.doubt(node.id)  # so that it is lost as soon as its presence vanishes
                 relay = self._loop.create_task(self._connect_relay(node))
                 return await race([lambda: direct, lambda: relay], _lose, stagger=0)
         except TimeoutError:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from labc.directory import NodeRecord, check_pattern
 from labc.errors import ClosedError
 from labc.fabric import new_id
-from labc.functions import in_pool
+from labc.functions import Registration
 from labc.node.identity import host_id, host_name, program_name
 from labc.node.process import process
 from labc.node.runtime import Runtime
 from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
 from labc.registry import Registry
 from labc.settings import Settings
-from labc.topics import Messages
+from labc.topics import Messages, Subscription
 
 logger = logging.getLogger("labc")
 
@@ -44,9 +45,8 @@ class Node(AsyncVerbs, Registering):
     def __init__(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         self.settings = Settings.load(name=name, network=network, **settings)
         self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name())
-        first = not process.functions.attached and not in_pool()  # a process of a pool offers nothing itself
-        self._functions = process.functions if first else Registry()
-        self._subscriptions = process.subscriptions if first else Registry()
+        self._functions: Registry[Registration[..., Any]] = Registry()
+        self._subscriptions: Registry[Subscription[..., Any]] = Registry()
         self._rooms: Runtime | None = None
         self.opened = False
         """Whether it has taken its place: before that, others wait for it."""
@@ -71,6 +71,11 @@ class Node(AsyncVerbs, Registering):
         return self._running().loop
 
     @property
+    def dead(self) -> bool:
+        """Whether its event loop has ended under it."""
+        return self._rooms is not None and self._rooms.loop.is_closed()
+
+    @property
     def is_root(self) -> bool:
         """Whether it is the root of its host now."""
         return self._running().fabric.root_port is not None
@@ -85,9 +90,13 @@ class Node(AsyncVerbs, Registering):
         process.check_not_forked()
         if self._rooms is not None:
             raise ClosedError("this node is running, or was; make another")
-        rooms = Runtime(self._record, self.settings, self._functions, self._subscriptions, lambda: process.enter(self))
-        self._rooms = rooms
         process.started(self)
+        functions, subscriptions = [self._functions], [self._subscriptions]
+        if process.owner is self:
+            functions.append(process.functions)
+            subscriptions.append(process.subscriptions)
+        rooms = Runtime(self._record, self.settings, functions, subscriptions, lambda: process.enter(self))
+        self._rooms = rooms
         try:
             await rooms.open()
         except BaseException:
@@ -141,4 +150,15 @@ class Node(AsyncVerbs, Registering):
             raise ClosedError(f"the node {self.name!r} is closed")
         if asyncio.get_running_loop() is rooms.loop:
             return await operation(rooms)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run_operation(operation, rooms), rooms.loop))
+        return await _crossed(asyncio.run_coroutine_threadsafe(run_operation(operation, rooms), rooms.loop))
+
+
+async def _crossed(future: Future[T]) -> T:
+    """The result of what runs on another loop. Raises ClosedError: its node was closed."""
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ClosedError("the node was closed before its answer came") from None

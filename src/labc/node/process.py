@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from labc.errors import ForkedError
-from labc.functions import Registration
+from labc.functions import Registration, in_pool
 from labc.registry import Registry
 from labc.topics import Subscription
 
@@ -22,6 +22,8 @@ class Process:
         self.functions: Registry[Registration[..., Any]] = Registry()
         self.subscriptions: Registry[Subscription[..., Any]] = Registry()
         self.nodes: list[Node] = []
+        self.owner: Node | None = None
+        """The node that offers what the program registered without naming one."""
         self.serving_is_handled = False
         """Whether somebody else keeps the program alive (``labc serve``), so that ``serve()`` returns at once."""
         self._used = False
@@ -30,11 +32,18 @@ class Process:
 
     def started(self, node: Node) -> None:
         self._used = True
+        self._drop_dead()
         self.nodes.append(node)
+        if self.owner is None and not in_pool():  # a process of a pool offers nothing itself
+            self.owner = node
 
     def stopped(self, node: Node) -> None:
         if node in self.nodes:
             self.nodes.remove(node)
+        if self.owner is node:
+            self.owner = None
+            self.functions.detach()
+            self.subscriptions.detach()
 
     def enter(self, node: Node) -> None:
         """What runs in this context from here on works through this node."""
@@ -42,10 +51,16 @@ class Process:
 
     def node(self) -> Node | None:
         """The node for verbs that name none: the one whose function or handler this is, else the first that runs."""
+        self._drop_dead()
         current = self._current.get(None)
         if current is not None and current in self.nodes:
             return current
         return next((node for node in self.nodes if node.opened), None)
+
+    def _drop_dead(self) -> None:
+        """Nodes that were left open when the event loop under them ended."""
+        for node in [node for node in self.nodes if node.dead]:
+            self.stopped(node)
 
     def check_not_forked(self) -> None:
         """Raises ForkedError."""
@@ -60,6 +75,9 @@ class Process:
         for node in self.nodes:
             node.abandon()
         self.nodes = []
+        self.owner = None
+        self.functions.forget_listener()
+        self.subscriptions.forget_listener()
 
 
 process = Process()

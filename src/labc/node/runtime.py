@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from labc.directory import NodeRecord, near_names
-from labc.errors import LabcError, NotFoundError
+from labc.errors import LabcError, NotFoundError, PeerLostError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication
 from labc.functions import Caller, Options, Outcome, Provider, Registration, current_call
 from labc.lanes import Pool
@@ -38,8 +38,8 @@ class Runtime:
         self,
         here: NodeRecord,
         settings: Settings,
-        functions: Registry[Registration[..., Any]],
-        subscriptions: Registry[Subscription[..., Any]],
+        functions: Sequence[Registry[Registration[..., Any]]],
+        subscriptions: Sequence[Registry[Subscription[..., Any]]],
         prepare: Callable[[], object],
     ) -> None:
         self.here = here
@@ -52,6 +52,7 @@ class Runtime:
         self._offers: dict[str, Declared] = {}
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
+        self.closed = asyncio.Event()
         self._opened = 0.0
         self.fabric = Fabric(settings, here, self._link_changed)
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost)
@@ -76,8 +77,10 @@ class Runtime:
         await self.fabric.answer(keys.ask(self.here.id), self._answer)
         await asyncio.gather(self._neighbourhood.open(), self._topics.open(), self.fabric.show_presence())
         self._keeper = asyncio.create_task(self._keep_declared(), name="labc registrations")
-        self._functions.attach(self._function_changed)
-        self._subscriptions.attach(self._subscription_changed)
+        for functions in self._functions:
+            functions.attach(self._function_changed)
+        for subscriptions in self._subscriptions:
+            subscriptions.attach(self._subscription_changed)
         self._watchdog.start()
         self._opened = self.loop.time()
         await self.declared()
@@ -85,8 +88,10 @@ class Runtime:
     async def close(self) -> None:
         """Leave the network. Takes less than a second, whatever runs."""
         self._watchdog.stop()
-        self._functions.detach()
-        self._subscriptions.detach()
+        for functions in self._functions:
+            functions.detach()
+        for subscriptions in self._subscriptions:
+            subscriptions.detach()
         if self._keeper:
             self._keeper.cancel()
         while not self._jobs.empty():
@@ -95,6 +100,7 @@ class Runtime:
         self._neighbourhood.close()
         self._pool.close()
         await self.fabric.close()
+        self.closed.set()
 
     async def declared(self) -> None:
         """Returns when all that was registered and closed until now is known to the fabric."""
@@ -114,6 +120,10 @@ class Runtime:
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """From any thread; see :meth:`Topics.publish_now`."""
         return self._topics.publish_now(topic, args, kwargs)
+
+    def is_held(self, topic: str) -> bool:
+        """Whether a subscriber holds the publishers of this topic back. From any thread."""
+        return bool(self._topics.holders(topic))
 
     async def publish_held(
         self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
@@ -180,11 +190,13 @@ class Runtime:
 
     def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
         """From any thread. Calls from this node see it at once, others when the fabric has spread it."""
+        name = registration.name
         if added:
-            self._by_name[registration.name] = registration
-        elif self._by_name.get(registration.name) is registration:
-            del self._by_name[registration.name]
-        self._later(self._declare_offer(registration.name))
+            self._by_name[name] = registration
+            self._later(self._declare_offer(name))
+        elif self._by_name.get(name) is registration:
+            del self._by_name[name]
+            self._later(self._withdraw_offer(name))
 
     def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
         self._later((self._topics.add if added else self._topics.remove)(subscription))
@@ -206,12 +218,13 @@ class Runtime:
                 self._jobs.task_done()
 
     async def _declare_offer(self, name: str) -> None:
-        """Make the token of this name what it should be now."""
-        offered, wanted = name in self._offers, name in self._by_name
-        if wanted and not offered:
+        if name in self._by_name and name not in self._offers:
             self._offers[name] = await self.fabric.declare_token(self.fabric.keys.function(name, self.here))
-        elif offered and not wanted:
-            await self._offers.pop(name).close()
+
+    async def _withdraw_offer(self, name: str) -> None:
+        """Also if it is back by now: who has met the gap waits for a new token."""
+        if (offer := self._offers.pop(name, None)) is not None:
+            await offer.close()
 
     def _find_function(self, name: str) -> Registration[..., Any] | None:
         return self._by_name.get(name) or self._internal.get(name)
@@ -280,9 +293,11 @@ class Runtime:
     # Messages that hold their publisher back.
 
     async def _deliver_held(self, node_id: str, message: Sequence[Any]) -> None:
-        node = self._neighbourhood.directory.node(node_id)
-        if node is not None:
-            await self._caller.call_node(node, _HELD, message)
+        deadline = self.loop.time() + self.settings.presence_grace
+        while (node := self._neighbourhood.directory.node(node_id)) is None:  # its presence comes a moment later
+            if not await self._neighbourhood.changed(deadline):
+                raise PeerLostError(node_id, "it is not in the network", ran="no")
+        await self._caller.call_node(node, _HELD, message)
 
     async def _take_held(self, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
         call = current_call()

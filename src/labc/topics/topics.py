@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from labc.directory import NodeRecord, check_topic, matches
-from labc.errors import CallTimeoutError, LabcError, PeerLostError
+from labc.errors import CallTimeoutError, ClosedError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.message import Message, Sender, pack, unpack
@@ -57,8 +57,10 @@ class Topics:
         self._holds: dict[str, Declared] = {}
         """The token of each topic or pattern for which publishers are held back here."""
         self._holders: frozenset[tuple[str, str]] = frozenset()
+        self._leaving_holders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._lock = asyncio.Lock()
+        self._closed = asyncio.Event()
         self.published = 0
         self.undecodable = 0
 
@@ -69,6 +71,9 @@ class Topics:
         await self._fabric.list_tokens(keys.all_holds, 1.0)
 
     async def close(self) -> None:
+        self._closed.set()
+        for timer in self._leaving_holders.values():
+            timer.cancel()
         await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
         for pattern in self._patterns.values():
             for sink in pattern.sinks:
@@ -86,6 +91,10 @@ class Topics:
         payload, origin = pack(self._sender, time.time(), tuple(args), dict(kwargs))
         self._fabric.publish(self._fabric.keys.topic(check_topic(topic)), payload, origin)
         self.published += 1
+        return self.holders(topic)
+
+    def holders(self, topic: str) -> list[str]:
+        """The ids of the nodes with subscribers that hold the publishers of this topic back. From any thread."""
         if not self._holders:
             return []
         return sorted({node_id for node_id, pattern in self._holders if matches(pattern, topic)})
@@ -181,6 +190,8 @@ class Topics:
 
     async def _attach(self, topic: str, sink: Delivery | Messages) -> None:
         async with self._lock:
+            if self._closed.is_set():
+                raise ClosedError("the node is closed")
             pattern = self._patterns.setdefault(topic, _Pattern())
             pattern.sinks.append(sink)
             if pattern.declared is None:
@@ -189,6 +200,8 @@ class Topics:
                 pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
                     key, lambda publications: self._arrived(pattern, publications), limit
                 )
+            if self._closed.is_set() and isinstance(sink, Messages):
+                sink.finish()
 
     async def _detach(self, topic: str, sink: Delivery | Messages) -> None:
         async with self._lock:
@@ -214,11 +227,27 @@ class Topics:
                 logger.warning("a message on %r can't be understood: %s", topic, error)
 
     def _hold_tokens(self, events: list[TokenEvent]) -> None:
-        holders = set(self._holders)
         for event in events:
-            if (parsed := self._fabric.keys.parse_hold(event.key)) is not None:
-                (holders.add if event.appeared else holders.discard)(parsed)
-        self._holders = frozenset(holders)
+            if (holder := self._fabric.keys.parse_hold(event.key)) is None:
+                continue
+            if timer := self._leaving_holders.pop(holder, None):
+                timer.cancel()
+            if event.appeared:
+                self._holders |= {holder}
+            else:
+                self._forget_later(holder)
+
+    def _forget_later(self, holder: tuple[str, str]) -> None:
+        """A change of root takes the token away for a moment; a message to one that is gone does no harm."""
+        loop = asyncio.get_running_loop()
+        self._leaving_holders[holder] = loop.call_later(self._settings.presence_grace, self._forget, holder)
+
+    def _forget(self, holder: tuple[str, str]) -> None:
+        if self._fabric.linked:
+            del self._leaving_holders[holder]
+            self._holders -= {holder}
+        else:
+            self._forget_later(holder)
 
 
 def _copied(args: Any, kwargs: Any) -> tuple[Any, Any]:

@@ -221,6 +221,13 @@ class Conversation:
         """Our last word. What fits one frame is still written before it; large messages are dropped."""
         self._leave(_GOODBYE, reason)
 
+    def release(self) -> None:
+        """The connection is gone: let go of all that was to be written, and of what was half read."""
+        self._finish()
+        self._handlers = {}
+        self._outbox = Outbox()
+        self._parser = Parser(self._max_message_bytes)
+
     # The rest is private
 
     def _leave(self, kind: int, reason: str) -> None:

@@ -104,7 +104,8 @@ def test_presence_is_what_the_fabric_vouches_for(directory: Directory) -> None:
 
 def test_the_last_provider_that_was_lost_is_remembered(directory: Directory) -> None:
     assert directory.last_lost("echo") is None
-    directory.offer_denied("echo", "a")
+    directory.offer_vanished(Offer("echo", "h1", "a"), now=0.5)
+    directory.offer_denied("echo", "a", now=0.5)
     assert directory.last_lost("echo") is None  # there is B yet
     directory.node_doubted("b")
     directory.node_vanished("b", now=1.0)
@@ -141,3 +142,40 @@ def test_settled_is_told_apart_from_watched(directory: Directory) -> None:
     directory.forget("echo")
     assert not directory.is_settled("echo")
     assert directory.candidates("echo") == []
+
+
+def test_a_denied_offer_is_a_last_choice_while_its_token_is_there(directory: Directory) -> None:
+    directory.offer_denied("echo", "a", now=10.0)
+    assert offering(directory) == {"a": True, "b": False}
+    assert directory.last_lost("echo") is None
+    assert directory.next_expiry() == 11.0
+    assert directory.expire(10.9) == []
+    assert offering(directory)["a"] is True
+    assert directory.expire(11.0) == []
+    assert offering(directory) == {"a": False, "b": False}
+    assert directory.next_expiry() is None
+
+
+def test_a_new_token_ends_a_denial(directory: Directory) -> None:
+    directory.offer_denied("echo", "a", now=10.0)
+    directory.offer_appeared(Offer("echo", "h1", "a"))
+    assert offering(directory) == {"a": False, "b": False}
+    assert directory.next_expiry() is None
+
+
+@pytest.mark.parametrize("denied_first", [True, False])
+def test_denied_and_vanished_is_withdrawn_at_once_in_either_order(directory: Directory, denied_first: bool) -> None:
+    if denied_first:
+        directory.offer_denied("echo", "a", now=10.0)
+        directory.offer_vanished(Offer("echo", "h1", "a"), now=10.1)
+    else:
+        directory.offer_vanished(Offer("echo", "h1", "a"), now=10.0)
+        directory.offer_denied("echo", "a", now=10.1)
+    assert offering(directory) == {"b": False}
+    assert directory.next_expiry() is None
+
+
+def test_a_denial_of_what_was_never_offered_means_nothing(directory: Directory) -> None:
+    directory.offer_denied("echo", "c", now=10.0)
+    directory.offer_denied("other", "a", now=10.0)
+    assert directory.next_expiry() is None

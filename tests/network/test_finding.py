@@ -1,0 +1,121 @@
+"""What callers see while a name has no provider, or one that does not know it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import labc
+from labc.functions import caller
+
+pytestmark = pytest.mark.usefixtures("here")
+
+SERVER = """
+import labc, threading
+hidden = {}
+
+def functions():
+    return labc.blocking.portal.node().rooms()._by_name
+
+@labc.register
+def add(name):
+    labc.register(lambda: name, name=name)
+
+@labc.register
+def hide(name):
+    "Its token stays."
+    hidden[name] = functions().pop(name)
+
+@labc.register
+def show(name):
+    functions()[name] = hidden.pop(name)
+
+@labc.register
+def size(value):
+    return len(value)
+
+labc.serve()
+"""
+
+
+def neighbourhood():
+    return labc.blocking.portal.node().rooms()._neighbourhood
+
+
+def test_a_denial_is_not_for_ever(serve) -> None:
+    """The provider has the function again, and its token never went."""
+    serve(SERVER)
+    labc.call("add", "thing")
+    assert labc.call("thing") == "thing"
+    labc.call("hide", "thing")
+    for _ in range(2):
+        with pytest.raises(labc.NotFoundError):
+            labc.at(find_timeout=0.0).call("thing")
+    labc.call("show", "thing")
+    assert labc.at(find_timeout=0.0).call("thing") == "thing"
+
+
+def test_who_does_not_find_a_name_does_not_blind_those_who_wait_for_it(serve, until) -> None:
+    serve(SERVER)
+    labc.call("size", b"")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(labc.at(find_timeout=5.0).call, "late")
+        until(lambda: neighbourhood()._waiters)
+        with pytest.raises(labc.NotFoundError):
+            labc.at(find_timeout=0.0).call("late")
+        labc.call("add", "late")
+        assert waiting.result(10.0) == "late"
+
+
+def test_many_who_do_not_find_the_same_name() -> None:
+    """None of them cancels what another awaits; and nothing is kept of a name that is nobody's."""
+
+    async def main() -> None:
+        async with labc.Node() as node:
+            patience = [0.0, 0.05, 0.1, 0.3] * 4
+            calls = [node.at(find_timeout=seconds).call("nobody") for seconds in patience]
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(outcome) for outcome in outcomes} == {labc.NotFoundError}
+            names = node.rooms()._neighbourhood
+            assert (names._names, names._users) == ({}, {})
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("watching", [True, False])
+def test_closing_the_node_wakes_who_waits_for_a_name(watching: bool) -> None:
+    async def main() -> None:
+        node = await labc.Node().start()
+        call = asyncio.create_task(node.at(find_timeout=30.0).call("nobody"))
+        names = node.rooms()._neighbourhood
+        while not (names._waiters if watching else names._names):
+            await asyncio.sleep(0)
+        await node.close()
+        with pytest.raises(labc.ClosedError):
+            await asyncio.wait_for(call, 2.0)
+
+    asyncio.run(main())
+
+
+def test_a_lane_that_takes_nothing_is_not_waited_for_until_the_timeout(serve, until, monkeypatch) -> None:
+    monkeypatch.setattr(caller, "_ROOM_WAIT", 0.1)
+    labc.init(max_pending_bytes=1000)
+    server = serve(SERVER)
+    assert labc.call("size", b"") == 0
+    [lane] = labc.blocking.portal.node().rooms()._pool.lanes()
+    large = bytes(32 << 20)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        sender = threading.Thread(target=labc.call, args=("size", large))
+        sender.start()
+        until(lambda: not lane._room.is_set())
+        with pytest.raises(labc.OverloadedError, match="wait to be sent"):
+            labc.at(timeout=20.0).call("size", b"")
+    finally:
+        server.send_signal(signal.SIGCONT)
+    sender.join(10.0)
+    assert labc.call("size", b"1") == 1
