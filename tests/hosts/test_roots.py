@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from agent import Agent, Start, meet
+from agent import Agent, RemoteFailure, Start, meet
 
 from labc.testing import VirtualHosts
 
@@ -144,3 +144,60 @@ def test_fifty_roots_killed_in_a_row(make_lab: MakeLab, start: Start) -> None:
             nodes.append(start(hosts[0], f"again{number}"))
         assert keeper.eval(f"labc.at(find_timeout=5).call('far', {number})") == number
     meet([far, keeper, *nodes])
+
+
+@pytest.mark.parametrize("harm", ["stop", "kill"])
+def test_calls_outlive_the_root_of_either_end(make_lab: MakeLab, start: Start, harm: str) -> None:
+    first, second = make_lab(2).hosts
+    roots = [start(first, "root1"), start(second, "root2")]
+    meet(roots)
+    provider, caller = start(first, "provider"), start(second, "caller")
+    meet([*roots, provider, caller])
+    provider.exec("""
+def slow():
+    for _ in range(70):
+        time.sleep(0.1)
+        if labc.current_call().cancelled:
+            received.append('cancelled')
+    return 'fine'
+labc.register(slow)
+""")
+    caller.exec("start_call('slow')")
+    provider.eval("until(lambda: labc.blocking.portal.node().rooms()._provider.running == 1)")
+    for root in roots:
+        getattr(root.program, harm)()
+    assert caller.eval("call_result()").get("value") == "fine"
+    assert provider.eval("received") == []
+
+
+def test_held_messages_outlive_a_root(make_lab: MakeLab, start: Start) -> None:
+    first, second = make_lab(2).hosts
+    root = start(first, "root")
+    root.exec("labc.blocking.portal.node()")
+    publisher, subscriber = start(first, "publisher"), start(second, "subscriber")
+    meet([root, publisher, subscriber])
+    subscriber.exec("labc.subscribe(receive, topic='counted', when_full='hold')")
+    publisher.eval("until(lambda: labc.blocking.portal.node().rooms().is_held('counted'))")
+    publisher.exec("publish_numbers('counted', 0.002)")
+    subscriber.eval("until(lambda: len(received) > 100)")
+    root.program.kill()
+    killed = time.time()
+    subscriber.eval(f"until(lambda: received[-1][1] > {killed} + 2)")
+    publisher.exec("stop.set(); publisher.join()")
+    sent = publisher.eval("sent[0]")
+    subscriber.eval(f"until(lambda: received[-1][0] == {sent - 1})")
+    assert [number for number, _ in subscriber.eval("received")] == list(range(sent))
+
+
+def test_a_provider_that_was_never_called_and_died_is_reported_at_once(make_lab: MakeLab, start: Start) -> None:
+    (host,) = make_lab(1).hosts
+    root, provider, caller = (start(host, name) for name in ("root", "provider", "caller"))
+    meet([root, provider, caller])
+    provider.exec("labc.register(lambda: 1, name='one'); labc.register(lambda: 1, name='two')")
+    caller.exec("labc.at(find_timeout=5).call('one')")
+    caller.exec("labc.blocking.portal.node().rooms()._pool.close()")  # as if no lane had been needed so far
+    provider.program.kill()
+    began = time.monotonic()
+    with pytest.raises(RemoteFailure, match=r"PeerLostError|NotFoundError"):
+        caller.eval("labc.call('one')")
+    assert time.monotonic() - began < 0.5

@@ -86,14 +86,19 @@ def test_many_who_do_not_find_the_same_name() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("watching", [True, False])
-def test_closing_the_node_wakes_who_waits_for_a_name(watching: bool) -> None:
+@pytest.mark.parametrize("settled", [True, False])
+def test_closing_the_node_wakes_who_waits_for_a_name(settled: bool) -> None:
+    """Whether it waits for somebody to appear, or yet to know who is there."""
+
     async def main() -> None:
         node = await labc.Node().start()
         call = asyncio.create_task(node.at(find_timeout=30.0).call("nobody"))
         names = node.rooms()._neighbourhood
-        while not (names._waiters if watching else names._names):
+        await asyncio.sleep(0)
+        if settled:
+            await names.watch("nobody")
             await asyncio.sleep(0)
+        assert bool(names._waiters) is settled
         await node.close()
         with pytest.raises(labc.ClosedError):
             await asyncio.wait_for(call, 2.0)

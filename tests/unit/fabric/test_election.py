@@ -61,3 +61,16 @@ def test_other_networks_have_ports_of_their_own_the_same_everywhere() -> None:
 
 def test_a_root_port_can_be_chosen() -> None:
     assert root_ports("lab1", 4000) == (4000, 4001, 4002, 4003)
+
+
+def test_a_port_whose_holder_answers_nonsense_is_passed_over_after_some_tries() -> None:
+    election = Election(PORTS)
+    tries = 0
+    while election.step() != ("listen", 2):
+        if election.step()[0] == "connect":
+            election.connect_failed(FAST)
+        else:
+            election.listen_failed()
+            tries += 1
+            assert tries < 10
+    assert tries > 1, "it may have been a root that had just begun"

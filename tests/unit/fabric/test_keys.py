@@ -51,6 +51,6 @@ def test_keys_of_others_are_not_taken_for_ours() -> None:
 def test_the_engine_matches_topics_as_we_do(topic_levels: list[str], pattern_levels: list[str]) -> None:
     keys = Keys("lab")
     topic, pattern = "/".join(topic_levels), "/".join(pattern_levels)
-    expression = zenoh.KeyExpr.autocanonize(keys.topic(pattern))
+    expression = zenoh.KeyExpr(keys.topic(pattern))  # which takes the canonical form only
     assert expression.intersects(zenoh.KeyExpr(keys.topic(topic))) == matches(pattern, topic)
     assert keys.parse_topic(keys.topic(topic)) == topic

@@ -551,3 +551,16 @@ def test_a_busy_pair_delivers_everything() -> None:
         carry(pair.callee, pair.caller, 1 << 20)
     assert len(asked) > 100
     assert answered == asked
+
+
+def test_released_it_holds_nothing_that_was_to_be_written() -> None:
+    mine = Greeting(
+        network="n", node_id="a", node_name="a", host_id="h", host_name="h", labc_version="0", max_message_bytes=1 << 30
+    )
+    conversation = Conversation(mine, initiator=True, max_message_bytes=1 << 30)
+    conversation.request("f", encode_arguments((b"x" * 1000,), {}))
+    assert conversation.pending_bytes > 1000
+    conversation.release()
+    assert conversation.pending_bytes == 0
+    assert conversation.take(1 << 20) == []
+    assert conversation.is_over
