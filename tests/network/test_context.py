@@ -48,6 +48,14 @@ async def wait(seconds):
         print("finally", flush=True)
 
 @labc.register
+async def clean_up(seconds):
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(seconds)
+        print("clean", flush=True)
+
+@labc.register
 def wait_in_thread(seconds):
     call = labc.current_call()
     print("begun", flush=True)
@@ -166,6 +174,23 @@ def test_when_the_caller_dies(serve, start, name: str, told: list[str], end: str
     for line in told:
         server.expect(line, timeout=1.0)
     assert caller.wait(2.0) != 0
+
+
+def test_a_function_is_cancelled_only_once(serve, start) -> None:
+    """A caller that times out and then leaves does not tear it from its cleaning up."""
+    server = serve(SERVER)
+    caller = start(
+        """
+        import labc
+        try:
+            labc.at(timeout=0.2).call("clean_up", 0.5)
+        except labc.CallTimeoutError:
+            print("late", flush=True)
+        """
+    )
+    caller.expect("late")
+    assert caller.wait(2.0) == 0
+    server.expect("clean", timeout=2.0)
 
 
 @pytest.mark.parametrize("name", ["wait", "wait_in_thread"])

@@ -6,8 +6,6 @@ import asyncio
 import subprocess
 import sys
 
-import pytest
-
 import labc
 from labc import Node
 
@@ -76,19 +74,5 @@ def test_idle_lanes_to_a_lost_node_are_closed_also_a_second_one(network: str) ->
             assert record is not None
             pool.node_lost(record)
             assert [lane for lane in pool.lanes() if lane.peer and lane.peer.node_id == b.id] == []
-
-    asyncio.run(check())
-
-
-@pytest.mark.parametrize("size", [16, 200_000, 5_000_000])
-def test_what_is_published_last_is_sent(network: str, size: int) -> None:
-    async def check() -> None:
-        async with Node(name="subscriber") as node, node.messages("big") as messages:
-            program = f"import labc; labc.publish('big', bytes({size}))"
-            for _ in range(3):
-                process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
-                assert await asyncio.wait_for(process.wait(), 20) == 0
-                message = await asyncio.wait_for(anext(messages), 10)
-                assert len(message.value) == size
 
     asyncio.run(check())

@@ -31,7 +31,6 @@ class Neighbourhood:
         self._users: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._back_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def open(self) -> None:
@@ -47,15 +46,11 @@ class Neighbourhood:
         self._wake()
         for task in self._names.values():
             task.cancel()
-        for timer in (self._timer, self._back_timer):
-            if timer:
-                timer.cancel()
+        if self._timer:
+            self._timer.cancel()
 
     def link_changed(self, up: bool) -> None:
         """This node's own link to its root went or came."""
-        if self._back_timer:
-            self._back_timer.cancel()
-            self._back_timer = None
         if up:
             # The others come back to the new root one by one; what stays away counts from now.
             self.directory.fabric_back(time.monotonic())

@@ -41,9 +41,11 @@ class CallContext:
         from time to time and return early. (A coroutine is cancelled instead.)"""
         return self._cancelled.is_set() or self.remaining == 0.0
 
-    def cancel(self) -> None:
-        """For labc itself: nobody waits for the answer any more."""
+    def cancel(self) -> bool:
+        """For labc itself: nobody waits for the answer any more. True the first time."""
+        first = not self._cancelled.is_set()
         self._cancelled.set()
+        return first
 
     def __repr__(self) -> str:
         return f"<call of {self.name!r} by {self.node} on {self.host}>"

@@ -87,9 +87,7 @@ class Provider:
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
         if entry := self._running.get((lane, call_id)):
-            task, context = entry
-            context.cancel()
-            task.cancel()
+            _cancel(*entry)
 
     def lane_closed(self, lane: Lane) -> None:
         for owner, call_id in list(self._running):
@@ -101,8 +99,7 @@ class Provider:
         self._leaving = True
         running: list[tuple[asyncio.Task[Any], CallContext]] = [*self._running.values(), *self._local.items()]
         for task, context in running:
-            context.cancel()
-            task.cancel()
+            _cancel(task, context)
         self._processes.close()
         self._threads.close()
         self._handler_threads.close()
@@ -128,8 +125,7 @@ class Provider:
         except asyncio.CancelledError:
             if task.cancelled():  # not the caller, but the call: by close()
                 raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
-            context.cancel()  # before the task, so that it knows who cancelled it
-            task.cancel()
+            _cancel(task, context)
             raise
         if isinstance(answer, Failure):
             raise answer.to_exception()
@@ -228,6 +224,12 @@ class Provider:
 
     def _failure(self, error: BaseException, ran: Ran = "yes") -> Failure:
         return Failure.from_exception(error, host=self._here.host, node=self._here.name, ran=ran)
+
+
+def _cancel(task: asyncio.Task[Any], context: CallContext) -> None:
+    """Only once: a caller may cancel and then leave, and a second time would tear the function from its ``finally``."""
+    if context.cancel():  # before the task, so that this knows who cancelled it
+        task.cancel()
 
 
 def _copied(buffers: tuple[Any, ...]) -> tuple[Any, ...]:

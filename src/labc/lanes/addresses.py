@@ -10,6 +10,8 @@ from collections.abc import Iterable
 ABSTRACT_SOCKETS = sys.platform == "linux"
 """Linux has Unix sockets with no file, whose names belong to the network namespace as the host's identity does."""
 
+LOOPBACK = "127.0.0.1"
+
 
 def unix_address(node_id: str) -> str:
     """The address, for nodes of the same host, of the node with this id."""
@@ -35,6 +37,15 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
     if kind != "tcp" or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         return None
     return host.strip("[]"), int(port)
+
+
+def reachable(addresses: Iterable[str], same_host: bool) -> list[str]:
+    """PURE. Those of a node's addresses that lead to it: on its own host over loopback, from others by the rest."""
+    return [
+        address
+        for address in addresses
+        if (endpoint := tcp_endpoint(address)) is None or (endpoint[0] == LOOPBACK) == same_host
+    ]
 
 
 def own_ips() -> list[str]:

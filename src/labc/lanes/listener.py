@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from labc.lanes.addresses import ABSTRACT_SOCKETS, own_ips, tcp_address, unix_address, unix_path
+from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, own_ips, tcp_address, unix_address, unix_path
 
 logger = logging.getLogger("labc.lanes")
 
@@ -39,13 +39,11 @@ class Listener:
                 logger.debug("no lanes over IPv6: %s", error)
 
     def addresses(self) -> list[str]:
-        """Where other hosts may reach this node, read anew: a host changes its addresses while it runs."""
-        return [tcp_address(ip, self.port) for ip in own_ips()]
+        """Where this node can be reached, read anew: a host changes its addresses while it runs.
 
-    def local_addresses(self) -> list[str]:
-        """Where nodes of this host reach this node."""
-        local = [unix_address(self._node_id)] if ABSTRACT_SOCKETS else []
-        return [*local, tcp_address("127.0.0.1", self.port)]
+        The last one is for this host alone.
+        """
+        return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
 
     def close(self) -> None:
         for server in self._servers:

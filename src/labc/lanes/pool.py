@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError
-from labc.lanes.addresses import ABSTRACT_SOCKETS, tcp_endpoint, unix_address, unix_path
+from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.race import race
@@ -65,12 +65,13 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._accepted: set[Lane] = set()
+        self._expected: dict[Lane, asyncio.TimerHandle] = {}
+        """Those that were accepted and have not said who they are, and when they are given up."""
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
         self.listener = Listener(self._here.id, self._accept)
         self.calls: Calls | None = None
-        self.refused = 0
 
     async def open(self) -> None:
         await self.listener.open()
@@ -128,6 +129,7 @@ class Pool:
 
     def greeted(self, lane: Lane) -> None:
         assert lane.peer is not None
+        self._greeting_came(lane)
         self._surroundings.heard(lane.peer.node_id)
         current = self._lanes.get(lane.peer.node_id)
         if current is None or not current.usable:
@@ -142,6 +144,7 @@ class Pool:
         self.calls.cancelled(lane, call_id)
 
     def closed(self, lane: Lane) -> None:
+        self._greeting_came(lane)
         self._all.discard(lane)
         self._accepted.discard(lane)
         if lane.peer is not None:
@@ -159,6 +162,10 @@ class Pool:
 
     # Within.
 
+    def _greeting_came(self, lane: Lane) -> None:
+        if timer := self._expected.pop(lane, None):
+            timer.cancel()
+
     def _connected(self, node_id: str, task: asyncio.Task[Lane]) -> None:
         if self._connecting.get(node_id) is task:
             del self._connecting[node_id]
@@ -168,17 +175,13 @@ class Pool:
     def _accept(self) -> Lane:
         lane = self._new_lane("", initiator=False)
         if len(self._accepted) >= self._settings.max_lanes:
-            self.refused += 1
             logger.warning("a lane was refused: %d are open (max_lanes)", len(self._accepted))
             self._loop.call_soon(lane.close, "this node has too many lanes open (max_lanes)")
             return lane
         self._accepted.add(lane)
-        self._loop.call_later(self._settings.connect_timeout * 2, self._expect_greeting, lane)
+        patience = self._settings.connect_timeout * 2
+        self._expected[lane] = self._loop.call_later(patience, lane.close, "no greeting came in time")
         return lane
-
-    def _expect_greeting(self, lane: Lane) -> None:
-        if lane.peer is None:
-            lane.close("no greeting came in time")
 
     def _new_lane(self, target: str, *, initiator: bool) -> Lane:
         greeting = Greeting(
@@ -229,13 +232,17 @@ class Pool:
         return PeerLostError(str(node), reason, ran="no")
 
     async def _connect_direct(self, node: NodeRecord) -> Lane:
-        if node.host_id == self._here.host_id and ABSTRACT_SOCKETS:
+        same_host = node.host_id == self._here.host_id
+        if same_host and ABSTRACT_SOCKETS:
             return await self._connect_to(unix_address(node.id), node.id)
         while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
             # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
             await asyncio.sleep(_ASK_AGAIN)
+        attempts = [_attempt(self._connect_to, address, node.id) for address in reachable(addresses, same_host)]
+        if not attempts:
+            raise ConnectionError("it has no address that others can reach")
         try:
-            return await race([_attempt(self._connect_to, address, node.id) for address in addresses], _lose)
+            return await race(attempts, _lose)
         except ExceptionGroup as group:
             raise ConnectionError("; ".join(map(_brief, group.exceptions))) from None
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from labc.lanes.addresses import own_ips, tcp_address, tcp_endpoint, unix_address, unix_path, usable_ips
+from labc.lanes.addresses import own_ips, reachable, tcp_address, tcp_endpoint, unix_address, unix_path, usable_ips
 
 
 @pytest.mark.parametrize("host", ["10.0.0.5", "fd00::1"])
@@ -37,6 +37,12 @@ def test_only_what_others_can_reach_is_told_ipv4_first() -> None:
         "0.0.0.0",
     ]
     assert usable_ips(ips) == ["10.0.0.5", "192.168.1.5", "fd00::2"]
+
+
+def test_loopback_leads_only_to_the_own_host() -> None:
+    addresses = ["tcp/10.0.0.5:1", "tcp/[fd00::2]:1", "tcp/127.0.0.1:1", "new/kind"]
+    assert reachable(addresses, same_host=True) == ["tcp/127.0.0.1:1", "new/kind"]
+    assert reachable(addresses, same_host=False) == ["tcp/10.0.0.5:1", "tcp/[fd00::2]:1", "new/kind"]
 
 
 def test_the_addresses_of_this_machine_can_be_read() -> None:
