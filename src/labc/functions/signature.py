@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import reprlib
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +40,10 @@ class Signature:
     def __str__(self) -> str:
         if self._signature is None:
             return f"{self._name}(...)"
-        parameters = [p.replace(annotation=_Written.of(p.annotation)) for p in self._signature.parameters.values()]
+        parameters = [
+            p.replace(annotation=_Written.of(p.annotation), default=_default(p.default))
+            for p in self._signature.parameters.values()
+        ]
         returns = _Written.of(self._signature.return_annotation)
         return f"{self._name}{self._signature.replace(parameters=parameters, return_annotation=returns)}"
 
@@ -101,6 +105,15 @@ class Signature:
         assert self._signature is not None
         annotation = self._signature.parameters[key].annotation
         return "" if annotation is inspect.Parameter.empty else shown(annotation)
+
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = 40
+
+
+def _default(value: Any) -> Any:
+    """A default value as it stands in a signature: one short line, whatever its own ``repr`` does."""
+    return value if value is inspect.Parameter.empty else _Written(_short.repr(value).replace("\n", " "))
 
 
 class _Written:

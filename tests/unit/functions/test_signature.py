@@ -442,3 +442,16 @@ def test_a_long_list_is_checked_quickly() -> None:
     started = time.process_time()
     signature.bind([values], {})
     assert time.process_time() - started < 0.2
+
+
+def test_defaults_are_shown_in_one_short_line_whatever_their_repr_does() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    def f(a=np.zeros((50, 50)), b=Broken(), c="x" * 500, d=1.5) -> None: ...  # noqa: B008
+
+    text = str(Signature("f", f))
+    assert "\n" not in text
+    assert len(text) < 200
+    assert "d=1.5" in text
