@@ -393,3 +393,18 @@ def test_latency_of_a_quiet_topic(serve, until) -> None:
         labc.call("p")
         until(lambda number=number: len(got) > number)
     assert sorted(got)[10] < 0.05
+
+
+def test_an_iterator_that_is_let_go_of_ends_its_subscription(network: str, until) -> None:
+    async def check() -> None:
+        async with labc.Node(name="reader") as node:
+            patterns = node.rooms()._topics._patterns
+            iterator = node.messages("t")
+            waiting = asyncio.create_task(anext(iterator))
+            await asyncio.to_thread(until, lambda: patterns and patterns["t"].declared)
+            await node.publish("t", 1)
+            assert (await waiting).value == 1
+            del iterator, waiting
+            await asyncio.to_thread(until, lambda: not patterns)
+
+    asyncio.run(check())

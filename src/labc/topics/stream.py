@@ -3,57 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Self
+import weakref
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Self
 
 from labc.topics.message import Message
 from labc.topics.queue import MessageQueue
 
 
+class Inflow:
+    """What the node's topics know of a reader: where its messages go."""
+
+    def __init__(self, pattern: str, queue_size: int) -> None:
+        self.pattern = pattern
+        self.queue = MessageQueue(queue_size)
+        self.finished = False
+        self._arrival = asyncio.Event()
+
+    def put(self, message: Message) -> None:
+        """One has come."""
+        self.queue.put(message)
+        self._arrival.set()
+
+    def finish(self) -> None:
+        """No more will come."""
+        self.finished = True
+        self._arrival.set()
+
+    async def take(self) -> Message:
+        """The oldest, when there is one. Raises StopAsyncIteration: no more will come."""
+        while True:
+            try:
+                return self.queue.take()
+            except IndexError:
+                if self.finished:
+                    raise StopAsyncIteration from None
+            self._arrival.clear()
+            await self._arrival.wait()
+
+
+Change = Callable[[Inflow], Coroutine[Any, Any, None]]
+
+
 class Messages:
     """The messages of a topic or pattern, as they come: ``async for message in node.messages("a/*")``.
 
-    It takes messages from the first ``async for`` on; ``async with`` takes them from its beginning, and ends the
-    subscription for certain. When the reader is slower than the messages, the oldest are dropped, and counted in
+    It takes messages from the first ``async for`` on, until it is let go of; ``async with`` takes them from its
+    beginning to its end. When the reader is slower than the messages, the oldest are dropped, and counted in
     ``dropped``. For one reader.
     """
 
-    def __init__(
-        self,
-        pattern: str,
-        queue_size: int,
-        attach: Callable[[Messages], Awaitable[None]],
-        detach: Callable[[Messages], Awaitable[None]],
-    ) -> None:
+    def __init__(self, pattern: str, queue_size: int, attach: Change, detach: Change) -> None:
         self.pattern = pattern
-        self._queue = MessageQueue(queue_size)
+        self._inflow = Inflow(pattern, queue_size)
         self._attach = attach
         self._detach = detach
-        self._arrival = asyncio.Event()
-        self._attached = False
-        self._finished = False
+        self._abandoned: Any = None
 
     @property
     def dropped(self) -> int:
         """Messages that came faster than they were read."""
-        return self._queue.dropped
-
-    def put(self, message: Message) -> None:
-        """For the node's topics: one has come."""
-        self._queue.put(message)
-        self._arrival.set()
-
-    def finish(self) -> None:
-        """No more will come: the node is closing."""
-        self._finished = True
-        self._arrival.set()
+        return self._inflow.queue.dropped
 
     async def aclose(self) -> None:
         """End the subscription. Closing twice is harmless."""
-        self.finish()
-        if self._attached:
-            self._attached = False
-            await self._detach(self)
+        self._inflow.finish()
+        if self._abandoned is not None and self._abandoned.detach():
+            await self._detach(self._inflow)
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -67,16 +84,22 @@ class Messages:
 
     async def __anext__(self) -> Message:
         await self._start()
-        while True:
-            try:
-                return self._queue.take()
-            except IndexError:
-                if self._finished:
-                    raise StopAsyncIteration from None
-            self._arrival.clear()
-            await self._arrival.wait()
+        return await self._inflow.take()
 
     async def _start(self) -> None:
-        if not self._attached and not self._finished:
-            self._attached = True
-            await self._attach(self)
+        if self._abandoned is None and not self._inflow.finished:
+            loop = asyncio.get_running_loop()
+            self._abandoned = weakref.finalize(self, _abandon, loop, self._detach, self._inflow)
+            self._abandoned.atexit = False
+            await self._attach(self._inflow)
+
+
+def _abandon(loop: asyncio.AbstractEventLoop, detach: Change, inflow: Inflow) -> None:
+    """The reader was let go of (by ``break``, for one): on whatever thread that is, end its subscription."""
+
+    def begin() -> None:
+        loop.create_task(detach(inflow)).add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    inflow.finished = True
+    with suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(begin)

@@ -15,7 +15,7 @@ from labc.errors import CallTimeoutError, ClosedError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.message import Message, Sender, pack, unpack
-from labc.topics.stream import Messages
+from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
 from labc.wire import decode_arguments, encode_arguments
 
@@ -29,7 +29,7 @@ Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 class _Pattern:
     """One subscription of the engine, shared by all that take the same pattern."""
 
-    sinks: list[Delivery | Messages] = field(default_factory=list)
+    sinks: list[Delivery | Inflow] = field(default_factory=list)
     declared: Declared | None = None
     dropped_before: Callable[[], int] = lambda: 0
 
@@ -77,7 +77,7 @@ class Topics:
         await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
         for pattern in self._patterns.values():
             for sink in pattern.sinks:
-                if isinstance(sink, Messages):
+                if isinstance(sink, Inflow):
                     sink.finish()
 
     # Publishing.
@@ -164,10 +164,10 @@ class Topics:
             await self._detach(subscription.topic, delivery)
         delivery.finish()
 
-    async def attach_messages(self, messages: Messages) -> None:
+    async def attach_messages(self, messages: Inflow) -> None:
         await self._attach(messages.pattern, messages)
 
-    async def detach_messages(self, messages: Messages) -> None:
+    async def detach_messages(self, messages: Inflow) -> None:
         await self._detach(messages.pattern, messages)
 
     def statistics(self) -> list[dict[str, Any]]:
@@ -188,7 +188,7 @@ class Topics:
         pattern = self._patterns.get(topic)
         return pattern.dropped_before() if pattern else 0
 
-    async def _attach(self, topic: str, sink: Delivery | Messages) -> None:
+    async def _attach(self, topic: str, sink: Delivery | Inflow) -> None:
         async with self._lock:
             if self._closed.is_set():
                 raise ClosedError("the node is closed")
@@ -200,10 +200,10 @@ class Topics:
                 pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
                     key, lambda publications: self._arrived(pattern, publications), limit
                 )
-            if self._closed.is_set() and isinstance(sink, Messages):
+            if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
 
-    async def _detach(self, topic: str, sink: Delivery | Messages) -> None:
+    async def _detach(self, topic: str, sink: Delivery | Inflow) -> None:
         async with self._lock:
             pattern = self._patterns.get(topic)
             if pattern is None or sink not in pattern.sinks:
