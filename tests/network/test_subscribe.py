@@ -339,7 +339,7 @@ def test_nothing_is_kept_for_who_comes_later(serve, until) -> None:
     assert got == [2]
 
 
-@pytest.mark.parametrize("size", [10, 300_000, 5_000_000])
+@pytest.mark.parametrize("size", [10, 300_000, 2_000_000])
 def test_what_is_published_last_is_not_lost(start, until, size: int) -> None:
     """A program may end right after it has published, as the client of the first example does."""
     got: list[int] = []

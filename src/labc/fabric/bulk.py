@@ -74,7 +74,11 @@ class Bulk:
         """After :meth:`close`: it takes too long."""
         with self._changed:
             self._dropped_rest = True
+            left = len(self._parcels)
             self._parcels.clear()
+        if left:
+            self.dropped += left
+            logger.warning("%d large messages were not sent: the node left before the network took them", left)
 
     def engine_objects(self) -> list[Any]:
         return [self._session] if self._session is not None else []

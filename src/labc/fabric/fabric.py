@@ -28,8 +28,8 @@ logger = logging.getLogger("labc.fabric")
 
 T = TypeVar("T")
 
-_CLOSE_WITHIN = 0.5
-_BULK_WITHIN = 0.3
+_CLOSE_WITHIN = 0.6
+_BULK_WITHIN = 0.4
 _MAX_PUBLISHERS = 1024
 
 
@@ -98,7 +98,7 @@ class Fabric:
         await self._seat.open()
 
     async def close(self) -> None:
-        """Leave. Takes at most 0.5 s; what is stuck by then is left to the end of the process."""
+        """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 if self._bulk:
