@@ -114,6 +114,10 @@ class Fabric:
         finally:
             self._worker.close()
 
+    def resumed(self) -> None:
+        """The whole process was stopped for longer than the lease, and goes on."""
+        self._seat.resumed()
+
     def abandon(self) -> None:
         """After fork, in the child: let go of everything without touching it."""
         abandon([*self._seat.engine_objects(), *self._things, *self._publishers.values()])

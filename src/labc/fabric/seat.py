@@ -95,6 +95,17 @@ class Seat:
         if had_router:
             _root_ended()
 
+    def resumed(self) -> None:
+        """This process was stopped for so long that the others have dropped their links to it.
+
+        A root gives its place up and starts afresh: its links come back at once, too early for the routes (see
+        ``_AFTER_LOSS``), and without this some of what it knows would not be told to the others.
+        """
+        router, self._router, self.root_port = self._router, None, None
+        if router is not None:
+            closing = self._worker.submit(router.close)
+            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     def engine_objects(self) -> list[Any]:
         return [thing for thing in (self.session, self._router, self._listener) if thing is not None]
 

@@ -62,7 +62,9 @@ class Runtime:
         self._pool.calls = self._provider
         self._caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
         self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
-        self._watchdog = Watchdog(self.loop, settings.heartbeat_timeout, self._hangs, self._turns_again)
+        self._watchdog = Watchdog(
+            self.loop, settings.heartbeat_timeout, self._hangs, self._turns_again, self.fabric.resumed
+        )
 
     async def open(self) -> None:
         """Take the node's place in the network, and offer what is registered.

@@ -21,7 +21,8 @@ _PERIOD = 0.5
 
 class Watchdog:
     """Calls ``on_hang`` on its own thread when the loop has not turned for ``limit`` seconds less a margin, and
-    ``on_return`` on the loop when it does again."""
+    ``on_return`` on the loop when it does again; ``on_resume``, on the loop, when the whole process was stopped for
+    as long (Ctrl-Z, a debugger, a computer that slept) and goes on."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class Watchdog:
         limit: float,
         on_hang: Callable[[], None],
         on_return: Callable[[], None],
+        on_resume: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._limit = max(limit - _PERIOD, _PERIOD)
         self._on_hang = on_hang
         self._on_return = on_return
+        self._on_resume = on_resume
         self._stop = threading.Event()
         self._turned = time.monotonic()
         self._hangs = False
@@ -47,13 +50,15 @@ class Watchdog:
     def _watch(self) -> None:
         self._turned = time.monotonic()
         while True:
-            before = time.monotonic()
+            before, worked = time.monotonic(), time.process_time()
             if not self._ask() or self._stop.wait(_PERIOD):
                 return
             now = time.monotonic()
             if now - before > 2 * _PERIOD:
                 # This thread did not run either: the process was stopped, or the interpreter was held.
                 self._turned = now
+                if now - before > self._limit and time.process_time() - worked < (now - before) / 10:
+                    self._call_on_loop(self._on_resume)
             elif not self._hangs and now - self._turned > self._limit:
                 self._hangs = True
                 logger.warning(
@@ -64,8 +69,11 @@ class Watchdog:
                 self._on_hang()
 
     def _ask(self) -> bool:
+        return self._call_on_loop(self._turn)
+
+    def _call_on_loop(self, function: Callable[[], None]) -> bool:
         try:
-            self._loop.call_soon_threadsafe(self._turn)
+            self._loop.call_soon_threadsafe(function)
         except RuntimeError:  # closed
             return False
         return True
