@@ -140,7 +140,10 @@ def test_other_subscribers_do_not_wait(serve, until) -> None:
     serve(PUBLISHER)
     burst = threading.Thread(target=labc.call, args=("burst", 20))
     burst.start()
-    until(lambda: got == [0, 1, 2, 3, 4, 5])
+    try:
+        until(lambda: got == [0, 1, 2, 3, 4, 5])
+    finally:
+        assert got == [0, 1, 2, 3, 4, 5], labc.call("done")
     labc.call("release")
     burst.join(5.0)
     until(lambda: got == list(range(20)))

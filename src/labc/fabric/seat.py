@@ -30,6 +30,8 @@ _JITTER = 0.03
 """Orphans of a root wait up to this long before they reach for its port, so that one is clearly first."""
 _ROUND = 0.05
 """At most this long between two looks at a port that another process holds."""
+_AFTER_RESUME = 0.3
+"""By then a root that was stopped has noticed which of its links have expired."""
 _AFTER_LOSS = 0.15
 """Seconds between the end of a root and the opening of the next one on the host. The roots of other hosts take some
 0.1 s to work the end of the first into their routes; one that links within that time is linked, and never told of
@@ -49,6 +51,9 @@ class Seat:
         self._keeper: asyncio.Task[None] | None = None
         self._router: zenoh.Session | None = None
         self._listener: Any = None
+        self._root_listener: Any = None
+        self._root_link_lost = 0.0
+        """When this root last lost its link to another (monotonic)."""
         self.root_port: int | None = None
         """The port on which this node is the root; None if it is not."""
         self.session: zenoh.Session | None = None
@@ -88,7 +93,8 @@ class Seat:
             with suppress(asyncio.CancelledError):
                 await self._keeper
         had_router = self._router is not None
-        session, router, self.session, self._router, self._listener = self.session, self._router, None, None, None
+        session, router, self.session, self._router = self.session, self._router, None, None
+        self._listener = self._root_listener = None
         for closing in (session, router):
             if closing:
                 await self._worker.run(closing.close)
@@ -96,18 +102,30 @@ class Seat:
             _root_ended()
 
     def resumed(self) -> None:
-        """This process was stopped for so long that the others have dropped their links to it.
+        """This process seems to have been stopped for longer than the lease, and goes on."""
+        asyncio.get_running_loop().call_later(_AFTER_RESUME, self._start_afresh)
 
-        A root gives its place up and starts afresh: its links come back at once, too early for the routes (see
-        ``_AFTER_LOSS``), and without this some of what it knows would not be told to the others.
+    def _start_afresh(self) -> None:
+        """A root whose links to other roots were dropped while it was stopped gives its place up, and takes it anew.
+
+        Its links come back at once, too early for the routes (see ``_AFTER_LOSS``), and without this some of what it
+        knows would never be told to the others.
         """
-        router, self._router, self.root_port = self._router, None, None
-        if router is not None:
-            closing = self._worker.submit(router.close)
-            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._router is None or time.monotonic() - self._root_link_lost > 2 * _AFTER_RESUME:
+            return
+        router, self._router, self.root_port, self._root_listener = self._router, None, None, None
+        closing = self._worker.submit(router.close)
+        closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _root_link_event(self, event: Any) -> None:
+        """On the engine's thread."""
+        if event.kind == zenoh.SampleKind.DELETE and event.transport.whatami == zenoh.WhatAmI.ROUTER:
+            self._root_link_lost = time.monotonic()
 
     def engine_objects(self) -> list[Any]:
-        return [thing for thing in (self.session, self._router, self._listener) if thing is not None]
+        return [
+            thing for thing in (self.session, self._router, self._listener, self._root_listener) if thing is not None
+        ]
 
     async def _connect(self, election: Election) -> None:
         started = time.monotonic()
@@ -130,6 +148,8 @@ class Seat:
         except zenoh.ZError as error:
             logger.debug("port %d is taken: %s", port, error)
             return False
+        info, handler = self._router.info, callback(self._root_link_event)
+        self._root_listener = await self._worker.run(lambda: info.declare_transport_events_listener(handler))
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
         return True

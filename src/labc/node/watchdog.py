@@ -50,14 +50,14 @@ class Watchdog:
     def _watch(self) -> None:
         self._turned = time.monotonic()
         while True:
-            before, worked = time.monotonic(), time.process_time()
+            before = time.monotonic()
             if not self._ask() or self._stop.wait(_PERIOD):
                 return
             now = time.monotonic()
             if now - before > 2 * _PERIOD:
                 # This thread did not run either: the process was stopped, or the interpreter was held.
                 self._turned = now
-                if now - before > self._limit and time.process_time() - worked < (now - before) / 10:
+                if now - before > self._limit:
                     self._call_on_loop(self._on_resume)
             elif not self._hangs and now - self._turned > self._limit:
                 self._hangs = True
