@@ -231,8 +231,11 @@ class BlockingVerbs(Verbs):
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
         rooms = self._portal.node().rooms()
-        if _running_loop() is rooms.loop and rooms.is_held(topic):  # otherwise it does not block
-            raise BlockingCallError("publish")
+        if _running_loop() is rooms.loop:
+            if rooms.is_held(topic):  # otherwise it does not block
+                raise BlockingCallError("publish")
+        elif rooms.fabric.looks_around:
+            self._portal.run("publish", lambda r: r.fabric.looked_around())
         if holders := rooms.publish_now(topic, args, kwargs):
             self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
 

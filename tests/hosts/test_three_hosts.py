@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -174,3 +175,38 @@ def test_a_host_without_any_other_interface_works(make_lab: MakeLab, start: Star
     assert b.eval("until(lambda: names() == ['node2'])") < 5
     c = start(host, "node3")
     assert c.eval("labc.call('where')") == "still"
+
+
+@pytest.mark.parametrize("when_full", ["drop-oldest", "hold"])
+def test_a_single_publication_from_a_host_without_nodes_arrives(
+    make_lab: MakeLab, start: Start, when_full: str
+) -> None:
+    """Its node is the first of its host, and ends right after."""
+    hosts = make_lab(2).hosts
+    subscriber = start(hosts[0], "subscriber")
+    subscriber.exec(f"labc.subscribe(receive, topic='t', when_full={when_full!r})")
+    subscriber.eval("labc.nodes()")
+    for number in range(5):
+        hosts[1].run([sys.executable, "-m", "labc", "publish", "t", str(number)])
+    subscriber.eval("until(lambda: len(received) == 5)")
+    assert subscriber.eval("[number for number, _ in received]") == [0, 1, 2, 3, 4]
+
+
+def test_a_subscription_is_in_effect_when_subscribe_returns(make_lab: MakeLab, start: Start) -> None:
+    """Also where the subscriber's way to the fabric is much slower than its lane to who publishes."""
+    hosts = make_lab(2).hosts
+    root, subscriber, publisher = start(hosts[0], "root"), start(hosts[0], "subscriber"), start(hosts[1], "publisher")
+    meet([root, subscriber, publisher])
+    publisher.exec("labc.register(lambda n: [labc.publish('t', i) for i in range(n)] and n, name='burst')")
+    assert subscriber.eval("labc.call('burst', 1)") == 1
+    # The next packets on the subscriber's loopback, by which it talks to its root, wait for those before: 0.2 s.
+    hosts[0].run("tc qdisc add dev lo root tbf rate 100kbit burst 1600 latency 3s".split())
+    subscriber.exec(
+        "import socket\n"
+        "with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:\n"
+        "    [s.sendto(bytes(600), ('127.0.0.1', 9)) for _ in range(6)]\n"
+        "    labc.subscribe(receive, topic='t')\n"
+        "    labc.call('burst', 10)"
+    )
+    subscriber.eval("until(lambda: len(received) == 10)")
+    assert subscriber.eval("[number for number, _ in received]") == list(range(10))

@@ -20,7 +20,7 @@ from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import abandon, callback, open_client
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
-from labc.fabric.seat import Seat
+from labc.fabric.seat import LOOK_AROUND, Seat
 from labc.fabric.worker import Worker
 from labc.settings import Settings
 
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.6
 _BULK_WITHIN = 0.4
+_SPREAD_WITHIN = 1.0
 _MAX_PUBLISHERS = 1024
 
 
@@ -77,7 +78,8 @@ class Fabric:
         self._bulk: Bulk | None = None
         self._bulk_ended = asyncio.Event()
         self._large_keys: set[str] = set()
-        self._seat = Seat(settings, self._worker, on_link)
+        self._seat = Seat(settings, here, self._worker, on_link)
+        self._looks_around_until = 0.0
         self._things: set[Any] = set()
         self._publishers: dict[str, Any] = {}
         self._presence: Any = None
@@ -96,6 +98,8 @@ class Fabric:
     async def open(self) -> None:
         """Raises FabricError: no place on the fabric within 10 s."""
         await self._seat.open()
+        if not await self.list_tokens(self.keys.root(self.here.host_id), LOOK_AROUND):
+            self._looks_around_until = self._loop.time() + LOOK_AROUND
 
     async def close(self) -> None:
         """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
@@ -113,6 +117,22 @@ class Fabric:
             self._presence = None
         finally:
             self._worker.close()
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether this host's root has just opened, and may not have found the other hosts yet. From any thread."""
+        return self._looks_around_until > self._loop.time()
+
+    async def looked_around(self) -> None:
+        """Returns when who is in the network can be known, half a second after its host's root opened."""
+        await asyncio.sleep(self._looks_around_until - self._loop.time())
+
+    async def spread(self) -> None:
+        """Returns when every root knows what this node has declared until now: after one round trip.
+
+        A root that does not answer is waited for at most a second.
+        """
+        await self.ask(self.keys.roots, b"", _SPREAD_WITHIN)
 
     def resumed(self) -> None:
         """The whole process was stopped for longer than the lease, and goes on."""

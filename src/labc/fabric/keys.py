@@ -6,6 +6,8 @@
     labc/<network>/network/topic/<topic>                       publications
     labc/<network>/network/ask/<id>                            questions to a node: its details, its addresses
     labc/<network>/network/relay/<to>/<from>/<lane>            pieces of a lane that has no direct connection
+    labc/<network>/network/root/<host id>                      token: this host's root has found the other roots
+    labc/<network>/network/roots                               questions to all roots, which say nothing and are there
 
 The third level is the scope. Whatever a user named is percent-encoded where Zenoh's syntax gives a character a
 meaning, so that any printable text is carried unharmed.
@@ -110,6 +112,13 @@ class Keys:
     @property
     def ask_all(self) -> str:
         return f"{self.base}/ask/*"
+
+    def root(self, host_id: str) -> str:
+        return f"{self.base}/root/{host_id}"
+
+    @property
+    def roots(self) -> str:
+        return f"{self.base}/roots"
 
     def relay(self, to: str, sender: str, lane: str) -> str:
         return f"{self.base}/relay/{to}/{sender}/{lane}"

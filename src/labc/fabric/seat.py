@@ -15,10 +15,12 @@ from typing import Any
 
 import zenoh
 
+from labc.directory import NodeRecord
 from labc.errors import FabricError
 from labc.fabric.election import REFUSED_WITHIN, Election
 from labc.fabric.engine import callback, open_client, open_router
 from labc.fabric.handover import Handover
+from labc.fabric.keys import Keys
 from labc.fabric.ports import root_ports
 from labc.fabric.worker import Worker
 from labc.settings import Settings
@@ -32,6 +34,9 @@ _ROUND = 0.05
 """At most this long between two looks at a port that another process holds."""
 _AFTER_RESUME = 0.3
 """By then a root that was stopped has noticed which of its links have expired."""
+LOOK_AROUND = 0.5
+"""Seconds after which a new root has met the others, and knows what is declared there (measured: 0.1 s and four round
+trips; there is no telling how many others there are)."""
 _AFTER_LOSS = 0.15
 """Seconds between the end of a root and the opening of the next one on the host. The roots of other hosts take some
 0.1 s to work the end of the first into their routes; one that links within that time is linked, and never told of
@@ -41,8 +46,10 @@ anything they know (measured: within 0.05 s always, later never)."""
 class Seat:
     """``session`` is the client session; ``on_link(up)`` is told on the loop when its link goes and comes."""
 
-    def __init__(self, settings: Settings, worker: Worker, on_link: Callable[[bool], None]) -> None:
+    def __init__(self, settings: Settings, here: NodeRecord, worker: Worker, on_link: Callable[[bool], None]) -> None:
         self._settings = settings
+        self._keys = Keys(settings.network)
+        self._here = here
         self._worker = worker
         self._on_link = on_link
         self._ports = root_ports(settings.network, settings.root_port)
@@ -51,7 +58,8 @@ class Seat:
         self._keeper: asyncio.Task[None] | None = None
         self._router: zenoh.Session | None = None
         self._listener: Any = None
-        self._root_listener: Any = None
+        self._root_things: list[Any] = []
+        self._looking_around: asyncio.TimerHandle | None = None
         self._root_link_lost = 0.0
         """When this root last lost its link to another (monotonic)."""
         self.root_port: int | None = None
@@ -94,7 +102,8 @@ class Seat:
                 await self._keeper
         had_router = self._router is not None
         session, router, self.session, self._router = self.session, self._router, None, None
-        self._listener = self._root_listener = None
+        self._listener = None
+        self._let_root_go()
         for closing in (session, router):
             if closing:
                 await self._worker.run(closing.close)
@@ -113,7 +122,8 @@ class Seat:
         """
         if self._router is None or time.monotonic() - self._root_link_lost > 2 * _AFTER_RESUME:
             return
-        router, self._router, self.root_port, self._root_listener = self._router, None, None, None
+        router, self._router, self.root_port = self._router, None, None
+        self._let_root_go()
         closing = self._worker.submit(router.close)
         closing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -123,9 +133,8 @@ class Seat:
             self._root_link_lost = time.monotonic()
 
     def engine_objects(self) -> list[Any]:
-        return [
-            thing for thing in (self.session, self._router, self._listener, self._root_listener) if thing is not None
-        ]
+        things = (self.session, self._router, self._listener, *self._root_things)
+        return [thing for thing in things if thing is not None]
 
     async def _connect(self, election: Election) -> None:
         started = time.monotonic()
@@ -144,15 +153,33 @@ class Seat:
         if self.linked:
             return False  # another node was first
         try:
-            self._router = await self._worker.run(lambda: open_router(self._settings, port))
+            router = self._router = await self._worker.run(lambda: open_router(self._settings, port))
         except zenoh.ZError as error:
             logger.debug("port %d is taken: %s", port, error)
             return False
-        info, handler = self._router.info, callback(self._root_link_event)
-        self._root_listener = await self._worker.run(lambda: info.declare_transport_events_listener(handler))
+        self._root_things = await self._worker.run(lambda: self._furnish_root(router))
+        self._looking_around = asyncio.get_running_loop().call_later(LOOK_AROUND, self._has_looked_around)
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
         return True
+
+    def _furnish_root(self, router: zenoh.Session) -> list[Any]:
+        return [
+            router.info.declare_transport_events_listener(callback(self._root_link_event)),
+            router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True),
+        ]
+
+    def _has_looked_around(self) -> None:
+        router, things = self._router, self._root_things
+        key = self._keys.root(self._here.host_id)
+        if router is not None:
+            declaring = self._worker.submit(lambda: things.append(router.liveliness().declare_token(key)))
+            declaring.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _let_root_go(self) -> None:
+        self._root_things = []
+        if self._looking_around:
+            self._looking_around.cancel()
 
     def _link_events(self, ups: list[bool]) -> None:
         up = ups[-1]

@@ -73,12 +73,14 @@ class Verbs(ABC):
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> Any:
         """Give a message to all who subscribed to the topic, now; nobody need be there.
 
-        Returns at once, unless a subscriber holds publishers back; then, when all those have taken it.
+        Returns at once, unless a subscriber holds publishers back; then, when all those have taken it. The first
+        node of a host waits until half a second after it joined, by when it has found the other hosts.
 
         Raises:
             NameInvalidError: the topic can't be used.
             CarryError: a value can't be carried.
             CallTimeoutError: a subscriber held it back for ``timeout``.
+            OverloadedError: a subscriber that holds publishers back has too many waiting.
         """
 
     @abstractmethod

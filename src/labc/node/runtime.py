@@ -25,7 +25,6 @@ from labc.version import __version__
 
 _ASK_WITHIN = 1.0
 _CLOSE_WITHIN = 0.2
-_LOOK_AROUND = 0.5
 _MAX_RELAY_PIECES = 100_000
 _HELD = "\0held"
 """The internal function that takes messages for subscribers which hold publishers back. No user's name has a NUL."""
@@ -53,7 +52,6 @@ class Runtime:
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
-        self._opened = 0.0
         self.fabric = Fabric(settings, here, self._link_changed)
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost)
         self._pool = Pool(here, settings, __version__, self)
@@ -84,7 +82,6 @@ class Runtime:
         for subscriptions in self._subscriptions:
             subscriptions.attach(self._subscription_changed)
         self._watchdog.start()
-        self._opened = self.loop.time()
         await self.declared()
 
     async def close(self) -> None:
@@ -105,8 +102,9 @@ class Runtime:
         self.closed.set()
 
     async def declared(self) -> None:
-        """Returns when all that was registered and closed until now is known to the fabric."""
+        """Returns when all that was registered, subscribed and closed until now is known to the network."""
         await self._jobs.join()
+        await self._topics.spread()
 
     # Verbs.
 
@@ -116,7 +114,7 @@ class Runtime:
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
-        await self._looked_around()
+        await self.fabric.looked_around()
         return await self._caller.call_all(name, args, kwargs, options)
 
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
@@ -139,7 +137,7 @@ class Runtime:
 
     async def nodes(self, options: Options) -> list[NodeInfo]:
         """Every node of the network, with its details if it answers."""
-        await self._looked_around()
+        await self.fabric.looked_around()
         details = await self._ask_all(options)
         records = self._neighbourhood.directory.nodes()
         if self.here not in records:
@@ -150,7 +148,7 @@ class Runtime:
 
     async def functions(self, options: Options) -> list[FunctionInfo]:
         """Every function that is offered, with where."""
-        await self._looked_around()
+        await self.fabric.looked_around()
         details = await self._ask_all(options)
         infos = [
             FunctionInfo(function.name, function.signature, function.doc, record.host, record.name, record.id)
@@ -165,7 +163,7 @@ class Runtime:
 
         Without a name, of all others; none, where this is the only one.
         """
-        await self._looked_around()
+        await self.fabric.looked_around()
         timeout = 2.0 if options.timeout is None else options.timeout
         named = options.node or options.host
         known = self._neighbourhood.directory.nodes()
@@ -182,11 +180,6 @@ class Runtime:
                 return error
 
         return dict(zip(records, await asyncio.gather(*map(one, records)), strict=True))
-
-    async def _looked_around(self) -> None:
-        """A root that has just opened needs a moment to find the others, before anybody can tell who is there."""
-        if self.fabric.root_port is not None:
-            await asyncio.sleep(self._opened + _LOOK_AROUND - self.loop.time())
 
     # What is registered here.
 

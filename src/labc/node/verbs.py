@@ -157,6 +157,8 @@ class AsyncVerbs(Verbs):
         options = self._options
 
         async def operation(rooms: Runtime) -> None:
+            if rooms.fabric.looks_around:
+                await rooms.fabric.looked_around()
             if holders := rooms.publish_now(topic, args, kwargs):
                 await rooms.publish_held(holders, topic, args, kwargs, options)
 
