@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
-from labc.blocking import portal, welcome
+from labc.blocking import portal, terminated_by_signal, welcome
 from labc.directory import check_pattern
 from labc.errors import ClosedError
 from labc.functions import being_spawned, current_call, in_pool
@@ -51,7 +51,7 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
         node = await _node()
         await node.declared()
         print(welcome(node), file=sys.stderr, flush=True)
-        with suppress(ClosedError):
+        with terminated_by_signal(), suppress(ClosedError):
             await node._do(lambda rooms: rooms.closed.wait())
 
 

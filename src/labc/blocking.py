@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -120,13 +120,8 @@ class Portal:
             loop, self._loop = self._loop, None
         if loop is None:
             return
-        if node is not None and node in process.nodes:
-            with suppress(Exception):
-                asyncio.run_coroutine_threadsafe(node.close(), loop).result(_LEAVE_WITHIN)
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(loop.stop)
-        if self._thread is not None:  # what it holds of the engine is released before the interpreter ends
-            self._thread.join(max(0.05, deadline - time.monotonic()))
+        if node is not None:
+            self._stop(loop, node.close(), deadline)
         self._closed.set()
 
     def wait_closed(self) -> None:
@@ -143,22 +138,43 @@ class Portal:
         self._lock = threading.Lock()
         self._loop = self._thread = self._own = None
 
+    def _stop(self, loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None], deadline: float) -> None:
+        """Run the last of the loop's work, and end its thread."""
+        try:
+            leaving = asyncio.run_coroutine_threadsafe(last, loop)
+        except RuntimeError:  # the loop is closed
+            last.close()
+            return
+        with suppress(Exception):
+            leaving.result(deadline - time.monotonic())
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        if self._thread is not None:  # what it holds of the engine is released before the interpreter ends
+            self._thread.join(max(0.05, deadline - time.monotonic()))
+
     def _start(self) -> Node:
         loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_turn, args=(loop,), name="labc node", daemon=True)
         self._thread.start()
 
-        async def start() -> Node:
-            return await Node(**self._arguments).start()
-
+        node = Node(**self._arguments)
+        starting = asyncio.run_coroutine_threadsafe(node.start(), loop)
         try:
-            node = asyncio.run_coroutine_threadsafe(start(), loop).result()
-        except BaseException:
-            loop.call_soon_threadsafe(loop.stop)
+            starting.result()
+        except BaseException:  # Ctrl-C, for one: the program may end now, and must not while the engine opens
+            starting.cancel()
+            self._stop(loop, _withdrawn(node), time.monotonic() + _LEAVE_WITHIN)
             raise
         self._loop, self._own = loop, node
         self._closed.clear()
         return node
+
+
+async def _withdrawn(node: Node) -> None:
+    """After its start was cancelled: returns when nothing of it is left."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+    await node.close()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -269,7 +285,7 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
     def serve(self) -> None:
         if being_spawned() or in_pool() or process.serving_is_handled:
             return
-        with _terminated_by_signal(), suppress(KeyboardInterrupt):
+        with terminated_by_signal(), suppress(KeyboardInterrupt):
             node = self._portal.node()
             self._portal.run("serve", lambda rooms: rooms.declared())
             try:
@@ -348,7 +364,7 @@ def welcome(node: Node) -> str:
 
 
 @contextmanager
-def _terminated_by_signal() -> Iterator[None]:
+def terminated_by_signal() -> Iterator[None]:
     """SIGTERM leaves the network like Ctrl-C, and ends the program with 143."""
 
     def terminate(*_: object) -> None:

@@ -199,6 +199,26 @@ def test_ctrl_c_in_a_call(serve, start) -> None:
     assert program.errors == ""
 
 
+@pytest.mark.parametrize("milliseconds", [0, 2, 4, 6, 9, 12, 16, 20, 30, 50])
+def test_ctrl_c_while_it_connects(start, milliseconds: int) -> None:
+    program = start(
+        """
+        import labc
+        try:
+            print("connecting", flush=True)
+            labc.call("nobody")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    )
+    program.expect("connecting")
+    time.sleep(milliseconds / 1000)  # the moment is the case that is tested, and not waited for
+    program.send_signal(signal.SIGINT)
+    program.expect("interrupted", timeout=1.5)
+    assert program.wait(1.5) == 0
+    assert program.errors == ""
+
+
 def test_a_server_that_serves_many_ends_quietly(serve, start) -> None:
     """Also while it prints: no thread is caught by the end of the interpreter with a lock in its hands."""
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The programs of the first issue, exactly as they are printed there, as real processes."""
+"""The first programs of the documentation, word for word, as real processes."""
 
 from __future__ import annotations
 
@@ -72,6 +72,27 @@ def test_the_asyncio_program(start) -> None:
     assert sensor.wait() == 0
     assert sensor.errors == ""
     assert adder.errors == ""
+
+
+def test_a_server_on_asyncio_leaves_on_sigterm(serve) -> None:
+    """The network is told at once, and `finally` runs."""
+    server = serve("""
+        import asyncio
+        from labc import aio as labc
+
+        async def main():
+            try:
+                async with labc.Node(name="mine"):
+                    await labc.serve()
+            finally:
+                print("tidied up", flush=True)
+
+        asyncio.run(main())
+    """)
+    server.send_signal(signal.SIGTERM)
+    server.expect("tidied up", timeout=1.0)
+    assert server.wait(1.0) == 143
+    assert len(server.errors.splitlines()) == 1  # the line with which it started
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])

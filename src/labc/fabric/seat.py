@@ -100,6 +100,7 @@ class Seat:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
+        await self._worker.run(lambda: None)  # behind what was begun
         had_router = self._router is not None
         session, router, self.session, self._router = self.session, self._router, None, None
         self._listener = None
@@ -139,12 +140,12 @@ class Seat:
     async def _connect(self, election: Election) -> None:
         started = time.monotonic()
         try:
-            self.session = await self._worker.run(lambda: open_client(self._settings))
+            session = await self._worker.run(self._open_client)
         except zenoh.ZError:
             election.connect_failed(time.monotonic() - started)
             return
         inbox = Handover[bool](asyncio.get_running_loop(), self._link_events)
-        info = self.session.info
+        info = session.info
         handler = callback(lambda event: inbox.put(event.kind == zenoh.SampleKind.PUT))
         self._listener = await self._worker.run(lambda: info.declare_transport_events_listener(handler, history=True))
 
@@ -153,7 +154,7 @@ class Seat:
         if self.linked:
             return False  # another node was first
         try:
-            router = self._router = await self._worker.run(lambda: open_router(self._settings, port))
+            router = await self._worker.run(lambda: self._open_router(port))
         except zenoh.ZError as error:
             logger.debug("port %d is taken: %s", port, error)
             return False
@@ -162,6 +163,16 @@ class Seat:
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
         return True
+
+    # What is opened is kept at once, as who waits for it may be cancelled.
+
+    def _open_client(self) -> zenoh.Session:
+        self.session = open_client(self._settings)
+        return self.session
+
+    def _open_router(self, port: int) -> zenoh.Session:
+        self._router = open_router(self._settings, port)
+        return self._router
 
     def _furnish_root(self, router: zenoh.Session) -> list[Any]:
         return [

@@ -28,15 +28,17 @@ class Listener:
         loop = asyncio.get_running_loop()
         if ABSTRACT_SOCKETS:
             path = unix_path(unix_address(self._node_id))
-            self._servers.append(await loop.create_unix_server(self._accept, path, backlog=_BACKLOG))
-        first = await loop.create_server(self._accept, "0.0.0.0", 0, backlog=_BACKLOG)
-        self._servers.append(first)
+            await self._serve(await loop.create_unix_server(self._accept, path, backlog=_BACKLOG, start_serving=False))
+        first = await loop.create_server(self._accept, "0.0.0.0", 0, backlog=_BACKLOG, start_serving=False)
         self.port = first.sockets[0].getsockname()[1]
+        await self._serve(first)
         if socket.has_ipv6:
             try:
-                self._servers.append(await loop.create_server(self._accept, "::", self.port, backlog=_BACKLOG))
+                second = await loop.create_server(self._accept, "::", self.port, backlog=_BACKLOG, start_serving=False)
             except OSError as error:  # switched off on this host, or the port is taken there
                 logger.debug("no lanes over IPv6: %s", error)
+            else:
+                await self._serve(second)
 
     def addresses(self) -> list[str]:
         """Where this node can be reached, read anew: a host changes its addresses while it runs.
@@ -44,6 +46,10 @@ class Listener:
         The last one is for this host alone.
         """
         return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
+
+    async def _serve(self, server: asyncio.Server) -> None:
+        self._servers.append(server)  # first: what is cancelled while it starts is closed, too
+        await server.start_serving()
 
     def close(self) -> None:
         for server in self._servers:

@@ -137,9 +137,9 @@ class Face(ABC):
 
     @abstractmethod
     def serve(self) -> Any:
-        """Offer what is registered until the program is ended by Ctrl-C, or ``close()`` is called.
+        """Offer what is registered until the program is ended by Ctrl-C or SIGTERM, or ``close()`` is called.
 
-        The blocking one also leaves in good order on SIGTERM.
+        Both leave the network first; after SIGTERM the exit code is 143.
 
         Under ``labc serve``, and in the processes of ``run="process"``, it returns at once: somebody else serves.
         """
