@@ -408,3 +408,22 @@ def test_an_iterator_that_is_let_go_of_ends_its_subscription(network: str, until
             await asyncio.to_thread(until, lambda: not patterns)
 
     asyncio.run(check())
+
+
+def test_threads_that_publish_to_more_topics_than_are_kept_ready(here, until) -> None:
+    got: list[tuple[int, int]] = []
+    labc.init(queue_size=10000)
+    labc.subscribe(lambda *number: got.append(number), topic="many/**")
+    labc.nodes()
+
+    def publish(thread: int) -> None:
+        for number in range(1500):
+            labc.publish(f"many/{number}", thread, number)
+
+    threads = [threading.Thread(target=publish, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    until(lambda: len(got) == 6000)
+    assert sorted(got) == [(thread, number) for thread in range(4) for number in range(1500)]

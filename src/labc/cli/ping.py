@@ -69,7 +69,9 @@ def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool)
         except NotFoundError:
             answers = {}
         if not answers:
-            raise failed(f"{target!r} is gone" if target else "there is no other node in the network")
+            if target is None:
+                raise failed("there is no other node in the network")
+            raise failed(f"{target!r} is gone" if done else f"{target!r} has no node but this command's own")
         for node, answer in sorted(answers.items(), key=lambda item: (item[0].host, item[0].name, item[0].id)):
             missing += isinstance(answer, LabcError)
             _print(node, answer, as_json)

@@ -261,9 +261,11 @@ class Fabric:
         publisher = self._publishers.get(key)
         if publisher is None:
             with self._publishing:
+                if (publisher := self._publishers.get(key)) is not None:  # by another thread, just now
+                    return publisher
                 if len(self._publishers) >= _MAX_PUBLISHERS:  # of a program that makes up topics without end
                     for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
-                        self._publishers.pop(old).undeclare()
+                        del self._publishers[old]  # it ends when no other thread is using it
                 publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
                 self._publishers[key] = publisher
         return publisher

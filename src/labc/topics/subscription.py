@@ -90,7 +90,8 @@ class Delivery:
         self._is_coroutine = is_coroutine_function(subscription.function)
         self._work = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
+        self._held_back = 0
+        """Publishers who wait for room."""
         self._task = asyncio.create_task(self._deliver(), name=f"labc topic {subscription.topic}")
         self._closing = False
         self._closed = False
@@ -101,14 +102,16 @@ class Delivery:
             return
         self.queue.put(message)
         self._work.set()
-        if self.queue.full:
-            self._room.clear()
 
     async def put_when_room(self, message: Message) -> None:
         """The same, for a publisher who is held back until there is room."""
         while self.queue.full and not self.subscription.closed:
             self._room.clear()
-            await self._room.wait()
+            self._held_back += 1
+            try:
+                await self._room.wait()
+            finally:
+                self._held_back -= 1
         self.put(message)
 
     def finish(self) -> None:
@@ -163,8 +166,8 @@ class Delivery:
                 self.handled += 1
             except BaseException as error:
                 self._log(message, error)
-            if not self._room.is_set():
-                return  # somebody may be held back: let the loop tell him
+            if self._held_back:
+                return  # let the loop tell them that there is room
 
     def _log(self, message: Message, error: BaseException) -> None:
         self.failed += 1

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_an_empty_network_is_told(run: Run, network: str) -> None:
     assert run("functions").stderr == "labc: nobody offers a function\n"
     assert run("functions", "--json").stdout == "[]\n"
     assert run("ping", code=1).stderr == "labc: there is no other node in the network\n"
+    here = socket.gethostname()
+    assert run("ping", here, code=1).stderr == f"labc: {here!r} has no node but this command's own\n"
 
 
 @pytest.mark.usefixtures("server")
