@@ -16,11 +16,12 @@ import sys
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
-from labc.blocking import portal, terminated_by_signal, welcome
+from labc.blocking import terminated_by_signal, welcome
 from labc.directory import check_pattern
 from labc.errors import ClosedError
 from labc.functions import being_spawned, current_call, in_pool
 from labc.node import AsyncVerbs, Face, Node, Operation, Registering, Runtime, process
+from labc.portal import portal
 from labc.topics import Message, Messages, current_message
 
 T = TypeVar("T")
@@ -48,10 +49,10 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
     async def serve(self) -> None:
         if being_spawned() or in_pool() or process.serving_is_handled:
             return
-        node = await _node()
-        await node.declared()
-        print(welcome(node), file=sys.stderr, flush=True)
         with terminated_by_signal(), suppress(ClosedError):
+            node = await _node()
+            await node.declared()
+            print(welcome(node), file=sys.stderr, flush=True)
             await node._do(lambda rooms: rooms.closed.wait())
 
 

@@ -6,215 +6,22 @@ waits. It refuses only where it would wait for itself: on the node's own loop.
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 import logging
-import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import CancelledError, Future
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
-from labc.errors import BlockingCallError, ClosedError, LabcError, SettingsError
+from labc.errors import BlockingCallError, ClosedError, LabcError
 from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
-from labc.node import (
-    Face,
-    FunctionInfo,
-    Node,
-    NodeInfo,
-    Operation,
-    Registering,
-    Runtime,
-    Verbs,
-    process,
-    run_operation,
-)
+from labc.node import Face, FunctionInfo, Node, NodeInfo, Registering, Runtime, Verbs, process
+from labc.portal import Portal, portal, running_loop
 from labc.topics import Message, Messages, Subscription
 
 logger = logging.getLogger("labc")
-
-T = TypeVar("T")
-
-_LEAVE_WITHIN = 0.9
-_CANCEL_WITHIN = 0.2
-
-
-class Portal:
-    """The way from other threads to the node's loop; starts the default node when it is first needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._own: Node | None = None
-        self._arguments: dict[str, Any] = {}
-        self._closed = threading.Event()
-        self._ended = False
-        atexit.register(self._end)  # before whatever the program registers, so that this runs after it
-
-    def configure(self, arguments: dict[str, Any]) -> None:
-        """Settings for the default node. Raises SettingsError."""
-        if self._own is not None and self._own in process.nodes:
-            raise SettingsError("labc is running already: call init() before anything else")
-        Node(**arguments)  # so that a mistake shows here
-        self._arguments = arguments
-
-    def node(self) -> Node:
-        """The node for verbs that name none, started now if there is none."""
-        if (node := process.node()) is not None:
-            return node
-        process.check_not_forked()
-        if self._ended:
-            raise ClosedError("the program is ending, and has left the network")
-        if in_pool() and being_spawned():
-            raise LabcError(
-                'the processes of run="process" import the main program to find its functions, and it uses the '
-                'network while it is imported: put what it does under `if __name__ == "__main__":`'
-            )
-        with self._lock:
-            return process.node() or self._start()
-
-    def run(self, verb: str, operation: Operation[T], node: Node | None = None) -> T:
-        """The result of the operation on the loop of this node, or the default one. Interrupting it cancels it.
-
-        Raises:
-            BlockingCallError: on that very loop.
-            ClosedError: the node was closed before the operation came to its end.
-        """
-        node = node or self.node()
-        rooms = node.rooms()
-        if _running_loop() is rooms.loop:
-            raise BlockingCallError(verb)
-        work = run_operation(operation, rooms)
-        try:
-            if node not in process.nodes:
-                raise ClosedError(f"the node {node.name!r} is closed")
-            future = asyncio.run_coroutine_threadsafe(work, rooms.loop)
-        except BaseException as error:
-            work.close()
-            if isinstance(error, RuntimeError) and rooms.loop.is_closed():
-                raise ClosedError(f"the node {node.name!r} is closed") from None
-            raise
-        try:
-            return _result(future, rooms.loop)
-        except BaseException as error:
-            future.cancel()
-            if self._ended and threading.current_thread() is not threading.main_thread():
-                _park()
-            if isinstance(error, CancelledError):
-                raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
-            raise
-
-    def close(self) -> None:
-        """Leave the network, in less than a second. What still waits for an answer gets ClosedError."""
-        if self._loop is not None and _running_loop() is self._loop:
-            raise BlockingCallError("close")
-        deadline = time.monotonic() + _LEAVE_WITHIN
-        with self._lock:
-            node, self._own = self._own, None
-            loop, self._loop = self._loop, None
-        if loop is None:
-            return
-        if node is not None:
-            self._stop(loop, node.close(), deadline)
-        self._closed.set()
-
-    def wait_closed(self) -> None:
-        """Returns when the default node was closed."""
-        while not self._closed.wait(3600):  # in pieces: Windows delivers Ctrl-C between two
-            pass
-
-    def _end(self) -> None:
-        self._ended = True
-        self.close()
-
-    def forget(self) -> None:
-        """After fork, in the child."""
-        self._lock = threading.Lock()
-        self._loop = self._thread = self._own = None
-
-    def _stop(self, loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None], deadline: float) -> None:
-        """Run the last of the loop's work, and end its thread."""
-        try:
-            leaving = asyncio.run_coroutine_threadsafe(last, loop)
-        except RuntimeError:  # the loop is closed
-            last.close()
-            return
-        with suppress(Exception):
-            leaving.result(deadline - time.monotonic())
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(loop.stop)
-        if self._thread is not None:  # what it holds of the engine is released before the interpreter ends
-            self._thread.join(max(0.05, deadline - time.monotonic()))
-
-    def _start(self) -> Node:
-        loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_turn, args=(loop,), name="labc node", daemon=True)
-        self._thread.start()
-
-        node = Node(**self._arguments)
-        starting = asyncio.run_coroutine_threadsafe(node.start(), loop)
-        try:
-            starting.result()
-        except BaseException:  # Ctrl-C, for one: the program may end now, and must not while the engine opens
-            starting.cancel()
-            self._stop(loop, _withdrawn(node), time.monotonic() + _LEAVE_WITHIN)
-            raise
-        self._loop, self._own = loop, node
-        self._closed.clear()
-        return node
-
-
-async def _withdrawn(node: Node) -> None:
-    """After its start was cancelled: returns when nothing of it is left."""
-    if others := asyncio.all_tasks() - {asyncio.current_task()}:
-        await asyncio.wait(others)
-    await node.close()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _park() -> None:
-    """For a daemon thread that still waits when the program ends: it ends with it, and not with a traceback."""
-    while True:
-        time.sleep(3600.0)
-
-
-def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
-    """Like ``future.result()``, but never waits for a loop that turns no more."""
-    while True:
-        try:
-            return future.result(1.0)
-        except TimeoutError:
-            if future.done():
-                return future.result()
-            if loop.is_closed():
-                raise CancelledError from None
-
-
-def _turn(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread of the default node's loop."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()
 
 
 class BlockingVerbs(Verbs):
@@ -238,7 +45,7 @@ class BlockingVerbs(Verbs):
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)
-        return self._portal.run("call", lambda rooms: rooms.call(name, args, kwargs, self._options))
+        return self._portal.call(name, args, kwargs, self._options)
 
     def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:
         check_name(name)
@@ -247,7 +54,7 @@ class BlockingVerbs(Verbs):
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
         rooms = self._portal.node().rooms()
-        if _running_loop() is rooms.loop:
+        if running_loop() is rooms.loop:
             if rooms.is_held(topic):  # otherwise it does not block
                 raise BlockingCallError("publish")
         elif rooms.fabric.looks_around:
@@ -291,13 +98,16 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
             try:
                 print(welcome(node), file=sys.stderr, flush=True)
                 self._portal.wait_closed()
+            except BaseException:  # Ctrl-C, or SIGTERM
+                self._portal.leave()
+                raise
             finally:  # a process that computes would hold up the end of the program
                 self._portal.close()
 
     def _registered(self) -> None:
         """With a running node, return when the network knows it (but on the node's own loop, where one can't wait)."""
         node = process.owner
-        if node is not None and node.opened and _running_loop() is not node.loop:
+        if node is not None and node.opened and running_loop() is not node.loop:
             self._portal.run("register", lambda rooms: rooms.declared(), node)
 
 
@@ -380,7 +190,6 @@ def terminated_by_signal() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-portal = Portal()
 _verbs = _DefaultVerbs(portal)
 
 at = _verbs.at
@@ -396,6 +205,3 @@ publish = _verbs.publish
 register = _verbs.register
 serve = _verbs.serve
 subscribe = _verbs.subscribe
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=portal.forget)

@@ -210,3 +210,24 @@ def test_a_subscription_is_in_effect_when_subscribe_returns(make_lab: MakeLab, s
     )
     subscriber.eval("until(lambda: len(received) == 10)")
     assert subscriber.eval("[number for number, _ in received]") == list(range(10))
+
+
+def test_what_the_first_node_of_a_host_publishes_on_its_own_loop_arrives(make_lab: MakeLab, start: Start) -> None:
+    """There nobody can wait until the other hosts are found, and the program ends at once."""
+    hosts = make_lab(2).hosts
+    subscriber = start(hosts[0], "subscriber")
+    subscriber.exec("labc.subscribe(receive, topic='t')")
+    subscriber.eval("labc.nodes()")
+    publisher = hosts[1].program("""
+        import labc
+
+        @labc.register
+        async def burst():
+            for number in range(10):
+                labc.publish("t", number)
+
+        labc.call("burst")
+    """)
+    assert publisher.wait(5.0) == 0
+    subscriber.eval("until(lambda: len(received) == 10)")
+    assert subscriber.eval("[number for number, _ in received]") == list(range(10))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-STRICT = {"PYTHONWARNINGS": "error", "PYTHONASYNCIODEBUG": "0"}
+STRICT = {"PYTHONWARNINGS": "error", "PYTHONASYNCIODEBUG": ""}
 
 SERVER = """
 import asyncio, time

@@ -1,6 +1,6 @@
 """PURE. Who is in the network, who offers what, and which provider to choose."""
 
-from labc.directory.choosing import Candidate, order_candidates
+from labc.directory.choosing import Candidate, equally_near, order_candidates
 from labc.directory.directory import Directory
 from labc.directory.names import check_name, check_pattern, check_topic, matches, near_names
 from labc.directory.records import NodeRecord, Offer
@@ -13,6 +13,7 @@ __all__ = [
     "check_name",
     "check_pattern",
     "check_topic",
+    "equally_near",
     "matches",
     "near_names",
     "order_candidates",

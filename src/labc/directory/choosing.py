@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from labc.directory.records import NodeRecord
@@ -29,6 +29,15 @@ def order_candidates(candidates: Iterable[Candidate], here: NodeRecord, tie: Cal
         tie: breaks ties; ``random.random`` spreads callers evenly over equal providers.
     """
     return sorted(candidates, key=lambda c: (c.doubtful, _distance(c.node, here), c.busy, tie()))
+
+
+def equally_near(ordered: Sequence[Candidate], here: NodeRecord) -> list[NodeRecord]:
+    """Those among which only chance and how busy they are decide; none, if the first is here or doubtful."""
+    first = ordered[0]
+    distance = _distance(first.node, here)
+    if first.doubtful or not distance:
+        return []
+    return [c.node for c in ordered if not c.doubtful and _distance(c.node, here) == distance]
 
 
 def _distance(node: NodeRecord, here: NodeRecord) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 
 from labc.errors import NameInvalidError
@@ -17,6 +18,11 @@ def check_name(name: object, what: str = "function name") -> str:
     """
     if not isinstance(name, str):
         raise NameInvalidError(f"{what} {name!r}: expected text, not {type(name).__name__}")
+    return _check_text(name, what)
+
+
+@functools.lru_cache(1024)  # they are used again and again
+def _check_text(name: str, what: str) -> str:
     if not name:
         raise NameInvalidError(f"{what}: expected at least one letter, not an empty text")
     for position, letter in enumerate(name):
@@ -34,6 +40,13 @@ def check_topic(topic: object) -> str:
     Raises:
         NameInvalidError: with the place of the mistake.
     """
+    if not isinstance(topic, str):
+        return check_name(topic, "topic")
+    return _check_topic(topic)
+
+
+@functools.lru_cache(1024)
+def _check_topic(topic: str) -> str:
     text = _check_levels(topic, "topic")
     if "*" in text.split("/") or "**" in text.split("/"):
         raise NameInvalidError(f"topic {text!r}: wildcards are for subscribing; publish to a topic of its own name")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.errors import ClosedError, FabricError
+from labc.errors import ClosedError, FabricError, OverloadedError
 from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import abandon, callback, open_client
 from labc.fabric.handover import Handover
@@ -32,6 +32,7 @@ _CLOSE_WITHIN = 0.6
 _BULK_WITHIN = 0.4
 _SPREAD_WITHIN = 1.0
 _MAX_PUBLISHERS = 1024
+_MAX_EARLY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Fabric:
         self._large_keys: set[str] = set()
         self._seat = Seat(settings, here, self._worker, on_link)
         self._looks_around_until = 0.0
+        self._early: list[tuple[str, bytes, bytes | None]] = []
         self._things: set[Any] = set()
         self._publishers: dict[str, Any] = {}
         self._presence: Any = None
@@ -102,7 +104,12 @@ class Fabric:
             self._looks_around_until = self._loop.time() + LOOK_AROUND
 
     async def close(self) -> None:
-        """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
+        """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process.
+
+        What was published while the root looked around is sent first, for which this may take half a second more.
+        """
+        if self._early:
+            await self.looked_around()
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 if self._bulk:
@@ -126,6 +133,7 @@ class Fabric:
     async def looked_around(self) -> None:
         """Returns when who is in the network can be known, half a second after its host's root opened."""
         await asyncio.sleep(self._looks_around_until - self._loop.time())
+        self._publish_early()
 
     async def spread(self) -> None:
         """Returns when every root knows what this node has declared until now: after one round trip.
@@ -235,7 +243,40 @@ class Fabric:
         """Publish without waiting, in order for each key. From any thread.
 
         What is small is dropped by the engine under congestion; what is large waits, see :mod:`labc.fabric.bulk`.
+        While this host's root looks around, all waits.
+
+        Raises:
+            OverloadedError: too much waits already.
         """
+        if not self._looks_around_until or self._may_publish(key, payload, attachment):
+            self._publish(key, payload, attachment)
+
+    def _may_publish(self, key: str, payload: bytes, attachment: bytes | None) -> bool:
+        """False: not yet; it will be."""
+        with self._publishing:
+            if not self._looks_around_until:
+                return True
+            if len(self._early) >= _MAX_EARLY:
+                raise OverloadedError(f"{_MAX_EARLY} messages wait until the other hosts are found")
+            self._early.append((key, payload, attachment))
+            if len(self._early) == 1:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._loop.call_at, self._looks_around_until, self._publish_early)
+            return False
+
+    def _publish_early(self) -> None:
+        """Those that waited, in order, and before any other."""
+        while True:
+            with self._publishing:
+                early, self._early = self._early, []
+                if not early:
+                    self._looks_around_until = 0.0
+                    return
+            for publication in early:
+                with suppress(FabricError, ClosedError):
+                    self._publish(*publication)
+
+    def _publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
         if len(payload) >= LARGE:
             if len(self._large_keys) >= _MAX_PUBLISHERS:
                 self._large_keys.clear()

@@ -32,6 +32,8 @@ class Neighbourhood:
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.on_change: Callable[[], None] = lambda: None
+        """Called on the loop when anything changes."""
 
     async def open(self) -> None:
         """Returns when every node that was there is known."""
@@ -184,6 +186,7 @@ class Neighbourhood:
     def _changed(self) -> None:
         if self._closed:
             return
+        self.on_change()
         self._wake()
         if self._timer:
             self._timer.cancel()

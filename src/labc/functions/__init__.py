@@ -1,6 +1,6 @@
 """Functions of the network: register them here, call them anywhere."""
 
-from labc.functions.caller import Caller, Outcome
+from labc.functions.caller import Caller, Detour, Outcome
 from labc.functions.context import CallContext, current_call, find_current_call
 from labc.functions.options import Options
 from labc.functions.processes import being_spawned, in_pool
@@ -11,6 +11,7 @@ __all__ = [
     "CallContext",
     "CallCounts",
     "Caller",
+    "Detour",
     "Options",
     "Outcome",
     "Provider",

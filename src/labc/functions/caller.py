@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from labc.directory import Candidate, NodeRecord, near_names, order_candidates
+from labc.directory import Candidate, NodeRecord, equally_near, near_names, order_candidates
 from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions.context import find_current_call
@@ -45,8 +45,18 @@ class Outcome:
         return self.error is None
 
 
+Failed = tuple[NodeRecord, NotFoundError | PeerLostError]
+
+
+class Detour(Exception):
+    """A call can't go the direct way. ``failed``: it was tried, and what came of it."""
+
+    def __init__(self, failed: Failed | None) -> None:
+        self.failed = failed
+
+
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """One call, checked and encoded once, however many are asked."""
 
     name: str
@@ -79,36 +89,86 @@ class Caller:
         self._directory = neighbourhood.directory
         self._pool = pool
         self._provider = provider
+        self._routes: dict[tuple[str, str | None, str | None], list[NodeRecord]] = {}
+        """By name, host and node: the equally near providers that nobody doubts. Emptied when anything changes."""
+        neighbourhood.on_change = self.forget_routes
 
-    async def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
-        asked = self._prepare(name, args, kwargs, options)
-        tries = 1 + options.retry
+    def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Asked:
+        """A call, checked and encoded. From any thread.
+
+        Raises:
+            CarryError: an argument can't be carried.
+        """
+        timeout = self._settings.timeout if options.timeout is None else options.timeout
+        context = find_current_call()
+        if context is not None and context.remaining is not None:
+            timeout = min(timeout, context.remaining)  # who called this function will not wait longer
+        return Asked(name, encode_arguments(args, kwargs), options, timeout, time.monotonic() + timeout)
+
+    async def call(self, asked: Asked, failed: Failed | None = None) -> Any:
+        """The answer of one provider. ``failed``: who was asked already, and what came of it."""
+        tries = 1 + asked.options.retry
         tried: set[str] = set()
         lost: PeerLostError | None = None  # in the middle of an earlier try, which may have run
         while True:
-            try:
-                candidate = await self._find_one(asked, tried)
-            except NotFoundError:
-                if lost is not None:
-                    raise lost from None
+            if failed is None:
+                try:
+                    node = await self._find_one(asked, tried)
+                except NotFoundError:
+                    if lost is not None:
+                        raise lost from None
+                    raise
+                try:
+                    return await self._ask(asked, node)
+                except (NotFoundError, PeerLostError) as error:
+                    failed = node, error
+            node, problem = failed
+            failed = None
+            tried.add(node.id)
+            if isinstance(problem, NotFoundError):  # withdrawn a moment ago
+                self._neighbourhood.deny(asked.name, node.id)
+                continue
+            if problem.ran != "no":
+                lost = problem
+                tries -= 1
+                tried.discard(node.id)
+            if tries == 0 or (problem.ran == "no" and not self._others(asked, tried)):
+                raise lost or problem from None
+
+    def call_directly(self, asked: Asked) -> Any:
+        """The same in the calling thread, by a lane of its own.
+
+        Raises:
+            Detour: :meth:`call` has to do it.
+        """
+        if (node := self._near(asked)) is None:
+            raise Detour(None)
+        try:
+            lane = self._pool.direct_lane(node)
+        except PeerLostError as error:
+            raise Detour((node, error)) from None
+        if lane is None:
+            raise Detour(None)
+        try:
+            answer = lane.call(asked.name, asked.arguments, asked.deadline)
+        except (NotFoundError, PeerLostError) as error:
+            raise Detour((node, error)) from None
+        except TimeoutError as error:
+            if isinstance(error, LabcError):
                 raise
-            tried.add(candidate.node.id)
-            try:
-                return await self._ask(asked, candidate.node)
-            except NotFoundError:  # withdrawn a moment ago
-                self._neighbourhood.deny(name, candidate.node.id)
-            except PeerLostError as error:
-                if error.ran != "no":
-                    lost = error
-                    tries -= 1
-                    tried.discard(candidate.node.id)
-                if tries == 0 or (error.ran == "no" and not self._others(asked, tried)):
-                    raise lost or error from None
+            raise CallTimeoutError(asked.name, asked.timeout, where=str(node), ran="maybe") from None
+        finally:
+            self._pool.direct.give_back(lane)
+        return decode(answer.head, answer.buffers)
+
+    def forget_routes(self) -> None:
+        """Somebody came or went, or offers something else than before."""
+        self._routes.clear()
 
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
-        asked = self._prepare(name, args, kwargs, options)
+        asked = self.prepare(name, args, kwargs, options)
         patience = max(self._patience(options), _SETTLE_WAIT)
         with self._neighbourhood.using(name):
             await self._watch(asked, min(time.monotonic() + patience, asked.deadline))
@@ -121,7 +181,7 @@ class Caller:
 
     async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any]) -> Any:
         """Call a function that this node is known to have, without looking for it."""
-        return await self._ask(self._prepare(name, args, {}, Options()), node)
+        return await self._ask(self.prepare(name, args, {}, Options()), node)
 
     async def ping(self, node: NodeRecord, timeout: float) -> float:
         """Seconds for a question to the node's loop and back.
@@ -144,28 +204,35 @@ class Caller:
 
     # Finding.
 
-    def _prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> _Asked:
-        timeout = self._settings.timeout if options.timeout is None else options.timeout
-        context = find_current_call()
-        if context is not None and context.remaining is not None:
-            timeout = min(timeout, context.remaining)  # who called this function will not wait longer
-        return _Asked(name, encode_arguments(args, kwargs), options, timeout, time.monotonic() + timeout)
+    def _near(self, asked: Asked) -> NodeRecord | None:
+        """The provider to ask by what earlier calls have found, if nothing has changed since. From any thread."""
+        options = asked.options
+        route = self._routes.get((asked.name, options.host, options.node))
+        if route is None or len(route) == 1:
+            return route[0] if route else None
+        busy = self._pool.busy
+        return min(route, key=lambda node: (busy(node.id), random.random()))
 
-    async def _find_one(self, asked: _Asked, tried: set[str]) -> Candidate:
-        """The best candidate that was not tried yet, as soon as there is one."""
+    async def _find_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
+        """The best provider that was not tried yet, as soon as there is one."""
+        if not tried and (node := self._near(asked)) is not None:
+            return node
         if candidates := self._candidates(asked, tried):
-            return candidates[0]
+            options = asked.options
+            if not tried and (route := equally_near(candidates, self._here)):
+                self._routes[asked.name, options.host, options.node] = route
+            return candidates[0].node
         with self._neighbourhood.using(asked.name):
             return await self._wait_for_one(asked, tried)
 
-    async def _wait_for_one(self, asked: _Asked, tried: set[str]) -> Candidate:
+    async def _wait_for_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
         find_timeout = asked.options.find_timeout
         patience = self._patience(asked.options)
         started = time.monotonic()
         await self._watch(asked, min(started + max(patience, _SETTLE_WAIT), asked.deadline))
         while True:
             if candidates := self._candidates(asked, tried):
-                return candidates[0]
+                return candidates[0].node
             lost = self._directory.last_lost(asked.name)
             wait = min(patience, _BEREAVED_WAIT) if lost and find_timeout is None else patience
             until = started + wait
@@ -173,7 +240,7 @@ class Caller:
                 min(until, asked.deadline)
             ):
                 if candidates := self._candidates(asked, tried):
-                    return candidates[0]
+                    return candidates[0].node
                 if time.monotonic() >= asked.deadline < until:
                     raise CallTimeoutError(asked.name, asked.timeout, ran="no")
                 raise await self._not_found(asked, lost)
@@ -181,13 +248,13 @@ class Caller:
     def _patience(self, options: Options) -> float:
         return self._settings.find_timeout if options.find_timeout is None else options.find_timeout
 
-    async def _watch(self, asked: _Asked, until: float) -> None:
+    async def _watch(self, asked: Asked, until: float) -> None:
         """Returns when all who offer it by now are known, or it is too late for that."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._neighbourhood.watch(asked.name)
 
-    def _candidates(self, asked: _Asked, tried: set[str] | None = None) -> list[Candidate]:
+    def _candidates(self, asked: Asked, tried: set[str] | None = None) -> list[Candidate]:
         found = [c for c in self._directory.candidates(asked.name, self._pool.busy) if c.node.id != self._here.id]
         if self._provider.offers(asked.name):
             found.append(Candidate(self._here))
@@ -201,10 +268,10 @@ class Caller:
         ]
         return order_candidates(wanted, self._here, random.random)
 
-    def _others(self, asked: _Asked, tried: set[str]) -> bool:
+    def _others(self, asked: Asked, tried: set[str]) -> bool:
         return bool(self._candidates(asked, tried))
 
-    async def _not_found(self, asked: _Asked, lost: NodeRecord | None) -> NotFoundError:
+    async def _not_found(self, asked: Asked, lost: NodeRecord | None) -> NotFoundError:
         name, options = asked.name, asked.options
         nodes = self._directory.nodes()
         details = []
@@ -236,7 +303,7 @@ class Caller:
 
     # Asking.
 
-    async def _outcome(self, asked: _Asked, node: NodeRecord) -> Outcome | None:
+    async def _outcome(self, asked: Asked, node: NodeRecord) -> Outcome | None:
         try:
             return Outcome(node.name, node.host, value=await self._ask(asked, node))
         except NotFoundError:  # withdrawn a moment ago
@@ -245,7 +312,7 @@ class Caller:
         except LabcError as error:
             return Outcome(node.name, node.host, error=error)
 
-    async def _ask(self, asked: _Asked, node: NodeRecord) -> Any:
+    async def _ask(self, asked: Asked, node: NodeRecord) -> Any:
         where = str(node)
         sent = False
         try:
@@ -264,7 +331,7 @@ class Caller:
             raise CallTimeoutError(asked.name, asked.timeout, where=where, ran="maybe" if sent else "no") from None
         return decode(answer.head, answer.buffers)
 
-    async def _ask_lane(self, lane: Lane, asked: _Asked) -> Answer:
+    async def _ask_lane(self, lane: Lane, asked: Asked) -> Answer:
         call_id, answer = lane.request(asked.name, asked.arguments, asked.remaining)
         try:
             return await answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextvars import ContextVar
 
@@ -28,7 +27,7 @@ class CallContext:
         """When the caller stops waiting, on the clock of ``time.monotonic()`` of this process; None: never."""
         self.finished = False
         """Whether it has been answered; what it started may live longer."""
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     @property
     def remaining(self) -> float | None:
@@ -39,12 +38,12 @@ class CallContext:
     def cancelled(self) -> bool:
         """Whether the caller has cancelled, timed out or gone away: a function in a thread should look at it
         from time to time and return early. (A coroutine is cancelled instead.)"""
-        return self._cancelled.is_set() or self.remaining == 0.0
+        return self._cancelled or self.remaining == 0.0
 
     def cancel(self) -> bool:
         """For labc itself: nobody waits for the answer any more. True the first time."""
-        first = not self._cancelled.is_set()
-        self._cancelled.set()
+        first = not self._cancelled
+        self._cancelled = True
         return first
 
     def __repr__(self) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from labc.directory import NodeRecord, near_names
-from labc.errors import CarryError, ClosedError, NotFoundError, OverloadedError, PeerLostError, Ran
+from labc.errors import CarryError, ClosedError, LabcError, NotFoundError, OverloadedError, PeerLostError, Ran
 from labc.functions.context import CallContext, set_current_call
 from labc.functions.processes import ProcessDiedError, Processes, RaisedThereError
 from labc.functions.registration import Registration
-from labc.functions.threads import Threads
+from labc.functions.threads import Job, Threads
 from labc.lanes import Lane
 from labc.settings import Settings
 from labc.wire import Body, Failure, Request, Requested, decode_arguments, encode
@@ -33,6 +33,15 @@ class CallCounts:
     failed: int = 0
     refused: int = 0
     cancelled: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A call that is being served: by a task, or in a thread."""
+
+    context: CallContext
+    task: asyncio.Task[Any] | None = None
+    job: Job | None = None
 
 
 class Provider:
@@ -52,19 +61,19 @@ class Provider:
         self._names = names
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._threads = Threads(settings.threads, "labc function")
         self._handler_threads = Threads(settings.threads, "labc handler")
         self._processes = Processes(settings.processes)
-        self._running: dict[tuple[Lane, int], tuple[asyncio.Task[None], CallContext]] = {}
-        self._admitted = 0
-        self._local: dict[asyncio.Task[Any], CallContext] = {}
+        self._running: dict[Hashable, _Running] = {}
         self._leaving = False
+        self._counting = threading.Lock()
         self.counts = CallCounts()
 
     @property
     def running(self) -> int:
-        """Calls that were admitted and are not answered yet."""
-        return self._admitted
+        """Calls that are not answered yet."""
+        return len(self._running)
 
     @property
     def threads(self) -> Threads:
@@ -78,35 +87,45 @@ class Provider:
     # From the lanes.
 
     def requested(self, lane: Lane, event: Requested) -> None:
-        assert lane.peer is not None
-        peer = lane.peer
-        context = CallContext(event.request.name, peer.host_name, peer.node_name, peer.node_id, event.request.timeout)
-        task = self._loop.create_task(self._serve(lane, event, context), name=f"labc call {event.request.name}")
-        self._running[lane, event.id] = (task, context)
-        task.add_done_callback(lambda _: self._running.pop((lane, event.id), None))
+        request, peer = event.request, lane.peer
+        assert peer is not None
+        try:
+            registration = self._admit(request.name)
+        except LabcError as error:
+            lane.fail(event.id, self._refused(error))
+            return
+        context = CallContext(request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout)
+        key = (lane, event.id)
+        if registration.run == "thread":
+            job = _InThread(self, lane, event, registration, context)
+            self._running[key] = _Running(context, job=job)
+            self._threads.start(job)
+        else:
+            serving = self._serve(lane, event, registration, context)
+            self._running[key] = _Running(context, self._loop.create_task(serving, name=f"labc call {request.name}"))
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
-        if entry := self._running.get((lane, call_id)):
-            _cancel(*entry)
+        self._cancel((lane, call_id))
 
     def lane_closed(self, lane: Lane) -> None:
-        for owner, call_id in list(self._running):
-            if owner is lane:
-                self.cancelled(lane, call_id)
+        for key in self._running.copy():
+            if isinstance(key, tuple) and key[0] is lane:
+                self._cancel(key)
 
     async def close(self, within: float) -> None:
         """Cancel what runs, and wait at most ``within`` seconds for it. What comes now is refused."""
         self._leaving = True
-        running: list[tuple[asyncio.Task[Any], CallContext]] = [*self._running.values(), *self._local.items()]
-        for task, context in running:
-            _cancel(task, context)
+        running = self._running.copy()
+        for key in running:
+            self._cancel(key)
         self._processes.close()
         self._threads.close()
         self._handler_threads.close()
+        tasks = [entry.task for entry in running.values() if entry.task is not None]
         await asyncio.gather(
             self._threads.ended(within),
             self._handler_threads.ended(within),
-            *([asyncio.wait([t for t, _ in running], timeout=within)] if running else []),
+            *([asyncio.wait(tasks, timeout=within)] if tasks else []),
         )
 
     # From this node itself.
@@ -115,59 +134,88 @@ class Provider:
         """The same for a caller in this very node; what would be a failure on a lane is raised."""
         here = self._here
         request = Request(name, timeout, msgspec.Raw(arguments.head))
-        buffers = _copied(arguments.buffers)
+        try:
+            registration = self._admit(name)
+        except LabcError as error:
+            raise self._refused(error).to_exception() from None
         context = CallContext(request.name, here.host, here.name, here.id, request.timeout)
-        task = self._loop.create_task(self._answer(request, buffers, context), name=f"labc call {request.name}")
-        self._local[task] = context
-        task.add_done_callback(lambda _: self._local.pop(task, None))
+        answering = self._answer(registration, request, _copied(arguments.buffers), context)
+        task = self._loop.create_task(answering, name=f"labc call {request.name}")
+        self._running[task] = _Running(context, task)
+        task.add_done_callback(lambda _: self._running.pop(task, None))
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():  # not the caller, but the call: by close()
                 raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
-            _cancel(task, context)
+            self._cancel(task)
             raise
         if isinstance(answer, Failure):
             raise answer.to_exception()
         return Body(answer.head, _copied(answer.buffers))
 
+    def new_context(self) -> contextvars.Context:
+        """For one call."""
+        return self._context.copy()
+
     # Within.
 
-    async def _serve(self, lane: Lane, event: Requested, context: CallContext) -> None:
-        try:
-            answer = await self._answer(event.request, event.buffers, context)
-        except asyncio.CancelledError:
-            self.counts.cancelled += 1
-            raise
+    def _cancel(self, key: Hashable) -> None:
+        """Nobody waits for it any more. Only once: a caller may cancel and then leave, and a second time would tear
+        the function from its ``finally``."""
+        running = self._running.pop(key, None)
+        if running is None:
+            return
+        running.context.cancel()  # before the task, so that this knows who cancelled it
+        self._count("cancelled")
+        if running.task is not None:
+            running.task.cancel()
+        if running.job is not None:
+            self._threads.abandon(running.job)
+
+    def answered(self, lane: Lane, call_id: int, context: CallContext, answer: Body | Failure) -> None:
+        """Send it. From any thread."""
+        self._running.pop((lane, call_id), None)
         if isinstance(answer, Failure):
-            lane.fail(event.id, answer)
+            lane.fail(call_id, answer)
             return
         try:
-            lane.reply(event.id, answer)
+            lane.reply(call_id, answer)
         except CarryError as error:
             logger.warning("%s can't be answered: %s", context, error)
-            lane.fail(event.id, self._failure(error))
+            lane.fail(call_id, self._failure(error))
 
-    async def _answer(self, request: Request, buffers: Any, context: CallContext) -> Body | Failure:
+    async def _serve(
+        self, lane: Lane, event: Requested, registration: Registration[..., Any], context: CallContext
+    ) -> None:
+        answer = await self._answer(registration, event.request, event.buffers, context)
+        self.answered(lane, event.id, context, answer)
+
+    async def _answer(
+        self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
+    ) -> Body | Failure:
+        if registration.run == "thread":
+            return await self._threads.run(
+                self.new_context(), lambda: self.answer_in_thread(registration, request, buffers, context)
+            )
         try:
-            registration = self._admit(request.name)
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
         except Exception as error:
-            self.counts.refused += 1
-            return self._failure(error, ran="no")
-        self._admitted += 1
+            return self._refused(error)
         try:
-            try:
-                result = await self._run(registration, context, args, kwargs)
-            finally:
-                self._admitted -= 1
-                context.finished = True
+            self._enter(context)  # this task's own context
+            if registration.run == "loop":
+                result = registration.function(*args, **kwargs)
+                if asyncio.iscoroutine(result):
+                    result = await result
+            else:
+                result = await self._processes.run(context, registration.function, args, kwargs)
         except asyncio.CancelledError as error:
             if context.cancelled:
                 raise
             return self._raised(context, error)  # the function's own doing
         except ProcessDiedError as error:
-            self.counts.failed += 1
+            self._count("failed")
             return self._failure(PeerLostError(f"the process that ran {context.name!r} on {self._here}", str(error)))
         except RaisedThereError as error:
             return self._raised(context, error, error.failure)
@@ -175,19 +223,31 @@ class Provider:
             if isinstance(error, CarryError) and registration.run == "process":
                 return self._uncarried(context, error)
             return self._raised(context, error)
+        finally:
+            context.finished = True
+        return self._encoded(context, result)
+
+    def answer_in_thread(
+        self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
+    ) -> Body | Failure:
+        """Run a plain function, in a thread and a context of its own."""
         try:
-            body = encode(result, where=f"the result of {request.name}()")
-        except CarryError as error:
-            return self._uncarried(context, error)
-        except Exception as error:  # of the value itself: a property that raises, a dict that another thread changes
+            args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
+        except Exception as error:
+            return self._refused(error)
+        try:
+            self._enter(context)
+            result = registration.function(*args, **kwargs)
+        except BaseException as error:  # also SystemExit: a function must not end its provider
             return self._raised(context, error)
-        self.counts.served += 1
-        return body
+        finally:
+            context.finished = True
+        return self._encoded(context, result)
 
     def _admit(self, name: str) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
-        if self._admitted >= self._settings.max_calls:
+        if len(self._running) >= self._settings.max_calls:
             raise OverloadedError(
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
             )
@@ -197,20 +257,31 @@ class Provider:
             raise NotFoundError(name, near=near, nodes=1, hosts=1, detail=f"{self._here} does not")
         return registration
 
-    async def _run(self, registration: Registration[..., Any], context: CallContext, args: Any, kwargs: Any) -> Any:
+    def _enter(self, context: CallContext) -> None:
         self._prepare()
-        set_current_call(context)  # this task's own context
-        if registration.run == "loop":
-            result = registration.function(*args, **kwargs)
-            return await result if asyncio.iscoroutine(result) else result
-        if registration.run == "process":
-            return await self._processes.run(context, registration.function, args, kwargs)
-        function = functools.partial(registration.function, *args, **kwargs)
-        return await self._threads.run(contextvars.copy_context(), function)
+        set_current_call(context)
+
+    def _encoded(self, context: CallContext, result: Any) -> Body | Failure:
+        try:
+            body = encode(result, where=f"the result of {context.name}()")
+        except CarryError as error:
+            return self._uncarried(context, error)
+        except Exception as error:  # of the value itself: a property that raises, a dict that another thread changes
+            return self._raised(context, error)
+        self._count("served")
+        return body
+
+    def _count(self, what: Literal["served", "failed", "refused", "cancelled"]) -> None:
+        with self._counting:
+            setattr(self.counts, what, getattr(self.counts, what) + 1)
+
+    def _refused(self, error: Exception) -> Failure:
+        self._count("refused")
+        return self._failure(error, ran="no")
 
     def _raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
         """``failure``: the error as it was told by another process."""
-        self.counts.failed += 1
+        self._count("failed")
         failure = failure or self._failure(error)
         logger.warning("%s raised %s: %s", context, failure.type, failure.message, exc_info=error)
         # An error of labc's own that the function let through is not about this call.
@@ -219,17 +290,43 @@ class Provider:
 
     def _uncarried(self, context: CallContext, error: CarryError) -> Failure:
         logger.warning("%s can't be answered: %s", context, error)
-        self.counts.failed += 1
+        self._count("failed")
         return self._failure(error)
 
     def _failure(self, error: BaseException, ran: Ran = "yes") -> Failure:
         return Failure.from_exception(error, host=self._here.host, node=self._here.name, ran=ran)
 
 
-def _cancel(task: asyncio.Task[Any], context: CallContext) -> None:
-    """Only once: a caller may cancel and then leave, and a second time would tear the function from its ``finally``."""
-    if context.cancel():  # before the task, so that this knows who cancelled it
-        task.cancel()
+class _InThread:
+    """A call from a lane that a thread serves, from its arguments to its answer."""
+
+    __slots__ = ("_answer", "_context", "_event", "_lane", "_provider", "_registration", "abandoned")
+
+    def __init__(
+        self,
+        provider: Provider,
+        lane: Lane,
+        event: Requested,
+        registration: Registration[..., Any],
+        context: CallContext,
+    ) -> None:
+        self.abandoned = False
+        self._provider = provider
+        self._lane = lane
+        self._event = event
+        self._registration = registration
+        self._context = context
+        self._answer: Body | Failure | None = None
+
+    def run(self) -> None:
+        event = self._event
+        self._answer = self._provider.new_context().run(
+            self._provider.answer_in_thread, self._registration, event.request, event.buffers, self._context
+        )
+
+    def deliver(self) -> None:
+        if self._answer is not None:
+            self._provider.answered(self._lane, self._event.id, self._context, self._answer)
 
 
 def _copied(buffers: tuple[Any, ...]) -> tuple[Any, ...]:

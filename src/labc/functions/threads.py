@@ -9,14 +9,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 T = TypeVar("T")
-_Outcome = tuple[Any, BaseException | None]
-_Job = tuple["asyncio.Future[_Outcome]", Context, Callable[[], Any]]
 
 _IDLE = 10.0
 """Seconds after which a thread with nothing to do ends."""
+
+
+class Job(Protocol):
+    """What a thread does."""
+
+    abandoned: bool
+    """Nobody wants it any more: if it has not begun, it need not."""
+
+    def run(self) -> None:
+        """In a thread. Must not raise."""
+
+    def deliver(self) -> None:
+        """In that thread, which is free again for others: who gets the result may call again at once."""
 
 
 class Threads:
@@ -30,7 +41,7 @@ class Threads:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._idle: deque[_Thread] = deque()
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._count = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -41,37 +52,37 @@ class Threads:
 
         Cancelling forgets the result; a thread that has begun runs to its end.
         """
-        future: asyncio.Future[_Outcome] = self._loop.create_future()
-        job: _Job = (future, context, function)
-        # The error is a result of the future: as its exception it would be thrown into those who await, and
-        # asyncio takes a StopIteration or a GeneratorExit for its own.
-        result, error = await (future if self._assign(job) else self._wait(future, job))
-        if isinstance(error, StopIteration):
-            raise RuntimeError("the function raised StopIteration") from error
-        if error is not None:
-            raise error
-        return cast(T, result)
+        call = _Call(self._loop, context, function)
+        self.start(call)
+        try:
+            await call.done
+        except asyncio.CancelledError:
+            self.abandon(call)
+            raise
+        if isinstance(call.error, StopIteration):
+            raise RuntimeError("the function raised StopIteration") from call.error
+        if call.error is not None:
+            raise call.error
+        return cast(T, call.result)
 
-    def _assign(self, job: _Job) -> bool:
-        """Give the job to a thread, a new one if need be. False: it waits for its turn."""
+    def start(self, job: Job) -> None:
+        """Give the job to a thread, a new one if need be, or let it wait for its turn."""
         with self._lock:
             thread = self._idle.pop() if self._idle else None
             if thread is None:
                 if self._count >= self._limit:
                     self._waiting.append(job)
-                    return False
+                    return
                 thread = _Thread(self)
                 threading.Thread(target=thread.work, name=f"{self._name} {self._count + 1}", daemon=True).start()
                 self._count += 1
         thread.jobs.put(job)
-        return True
 
-    async def _wait(self, future: asyncio.Future[_Outcome], job: _Job) -> _Outcome:
-        try:
-            return await future
-        finally:
-            with self._lock, suppress(ValueError):  # cancelled before its turn
-                self._waiting.remove(job)
+    def abandon(self, job: Job) -> None:
+        """Nobody wants its result any more: it need not begin."""
+        job.abandoned = True
+        with self._lock, suppress(ValueError):
+            self._waiting.remove(job)
 
     def close(self) -> None:
         """Idle threads end now, busy ones after their function."""
@@ -96,7 +107,7 @@ class Threads:
         with self._lock:
             while self._waiting:
                 job = self._waiting.popleft()
-                if not job[0].cancelled():
+                if not job.abandoned:
                     thread.jobs.put(job)
                     return
             if not self._closed:
@@ -108,7 +119,7 @@ class Threads:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     self._loop.call_soon_threadsafe(self._ended.set)
 
-    def next_job(self, thread: _Thread) -> _Job | None:
+    def next_job(self, thread: _Thread) -> Job | None:
         """What a free thread does next, which may be long in coming. None: end."""
         try:
             return thread.jobs.get(timeout=_IDLE)
@@ -121,9 +132,33 @@ class Threads:
                 return None
         return thread.jobs.get()  # chosen at the last moment: the job is on its way
 
-    def deliver(self, future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
+
+class _Call:
+    """A function whose result somebody awaits. An error is kept as a result: as the future's exception it would be
+    thrown into those who await, and asyncio takes a StopIteration or a GeneratorExit for its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context, function: Callable[[], Any]) -> None:
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.abandoned = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._loop = loop
+        self._context = context
+        self._function = function
+
+    def run(self) -> None:
+        try:
+            self.result = self._context.run(self._function)
+        except BaseException as error:  # also SystemExit: a function must not end its provider
+            self.error = error
+
+    def deliver(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(_settle, future, outcome)
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
 
 
 class _Thread:
@@ -131,23 +166,13 @@ class _Thread:
 
     def __init__(self, owner: Threads) -> None:
         self._owner = owner
-        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     def work(self) -> None:
         job = self.jobs.get()
         while job is not None:
-            future, context, function = job
-            outcome: _Outcome
-            try:
-                outcome = context.run(function), None
-            except BaseException as error:  # also SystemExit: a function must not end its provider
-                outcome = None, error
-            self._owner.free(self)  # first, or who gets the result and calls again finds no thread free
-            self._owner.deliver(future, outcome)
-            del future, context, function, outcome, job
+            job.run()
+            self._owner.free(self)
+            job.deliver()
+            del job  # what it holds
             job = self._owner.next_job(self)
-
-
-def _settle(future: asyncio.Future[_Outcome], outcome: _Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)

@@ -1,15 +1,24 @@
-"""One lane: the shell that gives the pure conversation a transport, a clock and people who wait for answers."""
+"""One lane: the shell that gives the pure conversation a transport, a clock and people who wait for answers.
+
+It lives on its loop, but for :meth:`Lane.reply` and :meth:`Lane.fail`: a thread that ran a function writes the answer
+itself, which saves waking the loop. So every use of the conversation and of the transport's buffer is under the lock.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
 from labc.settings import Settings
 from labc.wire import (
+    ONE_WAY,
     Body,
     Broken,
     Cancelled,
@@ -31,6 +40,9 @@ logger = logging.getLogger("labc.lanes")
 
 _WRITE_BYTES = 1 << 18
 """Handed to the transport at a time: enough to fill a socket, little enough to stay fair between calls."""
+
+_AT_ONCE_BYTES = 1 << 16
+"""What a thread writes itself, at most; for more it wakes the loop."""
 
 
 class LaneOwner(Protocol):
@@ -65,7 +77,13 @@ class Lane(asyncio.BufferedProtocol):
         self._owner = owner
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._lock = threading.RLock()
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
+        """The transport's own, a second time, for threads to write to."""
+        self._rest = b""
+        """What a thread could not write, and goes before all else."""
         self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
         self._calls: dict[int, asyncio.Future[Answer]] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
@@ -87,6 +105,11 @@ class Lane(asyncio.BufferedProtocol):
     @property
     def usable(self) -> bool:
         return self.peer is not None and self._end is None
+
+    @property
+    def one_way(self) -> bool:
+        """Whether only the peer makes calls on it, and reads only meanwhile."""
+        return self.peer is not None and ONE_WAY in self.peer.features
 
     @property
     def open_calls(self) -> int:
@@ -140,7 +163,8 @@ class Lane(asyncio.BufferedProtocol):
         """
         if self._end is not None:
             raise self._lost("no")
-        call_id = self._conversation.request(name, arguments, timeout=timeout)
+        with self._lock:
+            call_id = self._conversation.request(name, arguments, timeout=timeout)
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[call_id] = future
         self._sent()
@@ -149,28 +173,37 @@ class Lane(asyncio.BufferedProtocol):
     def cancel(self, call_id: int) -> None:
         """The caller does not want the answer any more. Harmless when it has come."""
         if self._calls.pop(call_id, None) is not None and self._end is None:
-            self._conversation.cancel(call_id)
+            with self._lock:
+                self._conversation.cancel(call_id)
             self._sent()
 
     def reply(self, call_id: int, body: Body) -> None:
-        """Raises CarryError: it is larger than the peer takes; :meth:`fail` the call."""
-        if self._end is None:
-            self._conversation.reply(call_id, body)
-            self._sent()
+        """Answer a call of the peer. From any thread.
+
+        Raises:
+            CarryError: it is larger than the peer takes; :meth:`fail` the call.
+        """
         self._serving.discard(call_id)
+        with self._lock:
+            if self._end is None:
+                self._conversation.reply(call_id, body)
+                self._answered()
 
     def fail(self, call_id: int, failure: Failure) -> None:
+        """The same with a failure. From any thread."""
         self._serving.discard(call_id)
-        if self._end is None:
-            self._conversation.fail(call_id, failure)
-            self._sent()
+        with self._lock:
+            if self._end is None:
+                self._conversation.fail(call_id, failure)
+                self._answered()
 
     async def ping(self) -> float:
         """Seconds until the peer answered, whatever else it does. Raises PeerLostError."""
         if self._end is not None:
             raise self._lost("no")
         started = self._loop.time()
-        ping_id = self._conversation.ping()
+        with self._lock:
+            ping_id = self._conversation.ping()
         answered = self._pings[ping_id] = self._loop.create_future()
         self._sent()
         try:
@@ -183,7 +216,8 @@ class Lane(asyncio.BufferedProtocol):
         """Say goodbye and close, without waiting."""
         if self._end is not None:
             return
-        self._conversation.goodbye(reason or "the node is leaving")
+        with self._lock:
+            self._conversation.goodbye(reason or "the node is leaving")
         self._flush()
         self._finish(PeerLostError(str(self), reason or "the lane was closed here"))
 
@@ -192,6 +226,7 @@ class Lane(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
+        self._socket = _second(transport.get_extra_info("socket"))
         self._flush()
         if self._end is not None:  # given up before it began
             self._close_transport(transport)
@@ -202,7 +237,9 @@ class Lane(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._beat_timer is not None:
             self._heartbeat.heard(self._loop.time())
-        for event in self._conversation.buffer_updated(nbytes):
+        with self._lock:
+            events = self._conversation.buffer_updated(nbytes)
+        for event in events:
             if self._end is not None:
                 return
             self._take(event)
@@ -215,7 +252,11 @@ class Lane(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         reason = "the connection was closed" if exc is None else f"the connection broke ({exc})"
         self._finish(PeerLostError(str(self), reason))
-        self._conversation.release()
+        with self._lock:
+            self._conversation.release()
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -273,17 +314,55 @@ class Lane(asyncio.BufferedProtocol):
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def _answered(self) -> None:
+        """An answer is to be sent. With the lock, from any thread. The last one at once: nothing comes to join it."""
+        if threading.get_ident() == self._loop_thread:
+            if self._serving or self._flush_scheduled or not self._write_at_once():
+                self._schedule_flush()
+        elif not self._write_at_once():
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._flush)
+
+    def _write_at_once(self) -> bool:
+        """Write what is pending, if nothing is on its way before it. False: the loop has to."""
+        transport, connection = self._transport, self._socket
+        if (
+            transport is None
+            or connection is None
+            or self._rest
+            or self._conversation.pending_bytes > _AT_ONCE_BYTES
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+        ):
+            return False
+        data = b"".join(self._conversation.take(_AT_ONCE_BYTES))
+        try:
+            sent = connection.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:  # the loop learns of it, too
+            return True
+        self._rest = data[sent:]
+        return not self._rest and not self._conversation.pending_bytes
+
     def _flush(self) -> None:
         self._flush_scheduled = False
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        while not self._writing_paused and (chunks := self._conversation.take(_WRITE_BYTES)):
-            if len(chunks) == 1:
-                transport.write(chunks[0])
-            else:
-                transport.writelines(chunks)
-        if not self._room.is_set() and self._conversation.pending_bytes <= self._settings.max_pending_bytes // 2:
+        with self._lock:
+            if self._rest:
+                transport.write(self._rest)
+                self._rest = b""
+            while not self._writing_paused and (chunks := self._conversation.take(_WRITE_BYTES)):
+                if len(chunks) == 1:
+                    transport.write(chunks[0])
+                else:
+                    transport.writelines(chunks)
+        pending = self._conversation.pending_bytes
+        if pending > self._settings.max_pending_bytes:
+            self._room.clear()
+        elif pending <= self._settings.max_pending_bytes // 2:
             self._room.set()
 
     def _schedule_beat(self) -> None:
@@ -299,7 +378,8 @@ class Lane(asyncio.BufferedProtocol):
             return
         action = self._heartbeat.next(self._loop.time())
         if action.ping:
-            self._conversation.ping()
+            with self._lock:
+                self._conversation.ping()
             self._flush()
         look_again = action.at
         if action.lost:
@@ -339,3 +419,10 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
+
+
+def _second(own: Any) -> socket.socket | None:
+    """Another handle of the socket, so that writing to it is safe whatever the loop does; None for a relay."""
+    if own is None or not hasattr(socket, "MSG_DONTWAIT"):  # Windows' handles are no file descriptors
+        return None
+    return socket.socket(fileno=os.dup(own.fileno()))

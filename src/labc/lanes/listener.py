@@ -29,16 +29,16 @@ class Listener:
         if ABSTRACT_SOCKETS:
             path = unix_path(unix_address(self._node_id))
             await self._serve(await loop.create_unix_server(self._accept, path, backlog=_BACKLOG, start_serving=False))
-        first = await loop.create_server(self._accept, "0.0.0.0", 0, backlog=_BACKLOG, start_serving=False)
-        self.port = first.sockets[0].getsockname()[1]
-        await self._serve(first)
+        first = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
+        self.port = first.getsockname()[1]
+        await self._listen(first)
         if socket.has_ipv6:
             try:
-                second = await loop.create_server(self._accept, "::", self.port, backlog=_BACKLOG, start_serving=False)
+                second = socket.create_server(("::", self.port), family=socket.AF_INET6, backlog=_BACKLOG)
             except OSError as error:  # switched off on this host, or the port is taken there
                 logger.debug("no lanes over IPv6: %s", error)
             else:
-                await self._serve(second)
+                await self._listen(second)
 
     def addresses(self) -> list[str]:
         """Where this node can be reached, read anew: a host changes its addresses while it runs.
@@ -46,6 +46,11 @@ class Listener:
         The last one is for this host alone.
         """
         return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
+
+    async def _listen(self, own: socket.socket) -> None:
+        """With a socket of our own: to look an address up, libuv starts threads, and a forked child dies of them."""
+        loop = asyncio.get_running_loop()
+        await self._serve(await loop.create_server(self._accept, sock=own, backlog=_BACKLOG, start_serving=False))
 
     async def _serve(self, server: asyncio.Server) -> None:
         self._servers.append(server)  # first: what is cancelled while it starts is closed, too

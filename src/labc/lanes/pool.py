@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError
 from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
+from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
+from labc.lanes.direct import DirectLane, DirectLanes
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.race import race
@@ -23,6 +26,7 @@ logger = logging.getLogger("labc.lanes")
 
 _ASK_AGAIN = 0.1
 _RELAY_ANSWERS_WITHIN = 0.7
+_TIDY_EVERY = 5.0
 
 
 class Calls(Protocol):
@@ -70,11 +74,16 @@ class Pool:
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
+        self._endpoints: dict[str, str] = {}
+        """By node: an address at which it was reached."""
+        self.direct = DirectLanes(settings, self._greeting, surroundings.is_present)
+        self._tidying: asyncio.TimerHandle | None = None
         self.listener = Listener(self._here.id, self._accept)
         self.calls: Calls | None = None
 
     async def open(self) -> None:
         await self.listener.open()
+        self._tidy()
 
     def relay_arrived(self, node_id: str, relay_id: str, piece: bytes) -> None:
         """The network carried a piece of a relayed lane of this node here."""
@@ -83,6 +92,9 @@ class Pool:
     def close(self) -> None:
         """Say goodbye on every lane, without waiting."""
         self.listener.close()
+        self.direct.close()
+        if self._tidying:
+            self._tidying.cancel()
         for task in self._connecting.values():
             task.cancel()
         for lane in list(self._all):
@@ -91,7 +103,7 @@ class Pool:
     def busy(self, node_id: str) -> int:
         """Calls to this node that it has not answered yet."""
         lane = self._lanes.get(node_id)
-        return lane.open_calls if lane else 0
+        return (lane.open_calls if lane else 0) + self.direct.busy(node_id)
 
     def lanes(self) -> list[Lane]:
         return [lane for lane in self._all if lane.usable]
@@ -116,8 +128,23 @@ class Pool:
                 raise PeerLostError(str(node), "it left the network", ran="no") from None
             raise
 
+    def direct_lane(self, node: NodeRecord) -> DirectLane | None:
+        """For one call of the thread that asks; give it back to :attr:`direct`. None: take the way over the loop.
+
+        Raises:
+            PeerLostError: the node is on this host, and is not there any more.
+        """
+        address = self._endpoints.get(node.id)
+        if address is None:
+            if not (ABSTRACT_SOCKETS and node.host_id == self._here.host_id):
+                return None
+            address = self._endpoints[node.id] = unix_address(node.id)
+        return self.direct.take(node, address) if DIRECT_POSSIBLE else None
+
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
+        self._endpoints.pop(node.id, None)
+        self.direct.close_idle(node.id, 0.0)
         for lane in list(self._all):
             if lane.peer is not None and lane.peer.node_id == node.id and lane.idle:
                 lane.close("it is not in the network any more")
@@ -131,6 +158,8 @@ class Pool:
         assert lane.peer is not None
         self._greeting_came(lane)
         self._surroundings.heard(lane.peer.node_id)
+        if lane.one_way:
+            return
         current = self._lanes.get(lane.peer.node_id)
         if current is None or not current.usable:
             self._lanes[lane.peer.node_id] = lane
@@ -147,7 +176,7 @@ class Pool:
         self._greeting_came(lane)
         self._all.discard(lane)
         self._accepted.discard(lane)
-        if lane.peer is not None:
+        if lane.peer is not None and not lane.one_way:
             if self._lanes.get(lane.peer.node_id) is lane:
                 del self._lanes[lane.peer.node_id]
             self._surroundings.doubt(lane.peer.node_id)
@@ -161,6 +190,10 @@ class Pool:
         return present
 
     # Within.
+
+    def _tidy(self) -> None:
+        self.direct.close_idle()
+        self._tidying = self._loop.call_later(_TIDY_EVERY, self._tidy)
 
     def _greeting_came(self, lane: Lane) -> None:
         if timer := self._expected.pop(lane, None):
@@ -183,8 +216,8 @@ class Pool:
         self._expected[lane] = self._loop.call_later(patience, lane.close, "no greeting came in time")
         return lane
 
-    def _new_lane(self, target: str, *, initiator: bool) -> Lane:
-        greeting = Greeting(
+    def _greeting(self, target: str, features: Sequence[str] = ()) -> Greeting:
+        return Greeting(
             network=self._settings.network,
             node_id=self._here.id,
             node_name=self._here.name,
@@ -193,8 +226,11 @@ class Pool:
             labc_version=self._version,
             max_message_bytes=self._settings.max_message_bytes,
             target=target,
+            features=list(features),
         )
-        lane = Lane(greeting, self, self._settings, initiator=initiator)
+
+    def _new_lane(self, target: str, *, initiator: bool) -> Lane:
+        lane = Lane(self._greeting(target), self, self._settings, initiator=initiator)
         self._all.add(lane)
         return lane
 
@@ -250,7 +286,7 @@ class Pool:
         lane = self._new_lane(node_id, initiator=True)
         try:
             if (path := unix_path(address)) is not None:
-                await self._loop.create_unix_connection(lambda: lane, path)
+                await self._connect_unix(lane, path)
             elif (endpoint := tcp_endpoint(address)) is not None:
                 await self._loop.create_connection(lambda: lane, *endpoint)
             else:
@@ -264,7 +300,19 @@ class Pool:
         except BaseException:
             lane.close()
             raise
+        self._endpoints[node_id] = address
         return lane
+
+    async def _connect_unix(self, lane: Lane, path: str) -> None:
+        """With a socket of our own, as libuv's loop can't connect to a name that is no file."""
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.setblocking(False)
+            await self._loop.sock_connect(connection, path)
+            await self._loop.create_unix_connection(lambda: lane, sock=connection)
+        except BaseException:
+            connection.close()
+            raise
 
     async def _connect_relay(self, node: NodeRecord) -> Lane:
         while True:

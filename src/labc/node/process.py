@@ -51,8 +51,10 @@ class Process:
 
     def node(self) -> Node | None:
         """The node for verbs that name none: the one whose function or handler this is, else the first that runs."""
-        self._drop_dead()
         current = self._current.get(None)
+        if current is None and self.nodes and self.nodes[0].opened and not self.nodes[0].dead:
+            return self.nodes[0]
+        self._drop_dead()
         if current is not None and current in self.nodes:
             return current
         return next((node for node in self.nodes if node.opened), None)

@@ -58,7 +58,7 @@ class Runtime:
         self._internal = {_HELD: Registration(Registry(), self._take_held, _HELD, "loop")}
         self._provider = Provider(here, settings, self._find_function, lambda: list(self._by_name), prepare)
         self._pool.calls = self._provider
-        self._caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
+        self.caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
         self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
         self._watchdog = Watchdog(
             self.loop, settings.heartbeat_timeout, self._hangs, self._turns_again, self.fabric.resumed
@@ -109,13 +109,13 @@ class Runtime:
     # Verbs.
 
     async def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
-        return await self._caller.call(name, args, kwargs, options)
+        return await self.caller.call(self.caller.prepare(name, args, kwargs, options))
 
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
         await self.fabric.looked_around()
-        return await self._caller.call_all(name, args, kwargs, options)
+        return await self.caller.call_all(name, args, kwargs, options)
 
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """From any thread; see :meth:`Topics.publish_now`."""
@@ -175,7 +175,7 @@ class Runtime:
 
         async def one(record: NodeRecord) -> float | LabcError:
             try:
-                return await self._caller.ping(record, timeout)
+                return await self.caller.ping(record, timeout)
             except LabcError as error:
                 return error
 
@@ -192,6 +192,7 @@ class Runtime:
         elif self._by_name.get(name) is registration:
             del self._by_name[name]
             self._later(self._withdraw_offer(name))
+        self.caller.forget_routes()
 
     def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
         self._later((self._topics.add if added else self._topics.remove)(subscription))
@@ -276,6 +277,7 @@ class Runtime:
 
     def heard(self, node_id: str) -> None:
         self._neighbourhood.directory.node_heard(node_id)
+        self.caller.forget_routes()
 
     def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
         self.fabric.publish_reliably(self.fabric.keys.relay(node_id, self.here.id, relay_id), piece)
@@ -292,7 +294,7 @@ class Runtime:
         while (node := self._neighbourhood.directory.node(node_id)) is None:  # its presence comes a moment later
             if not await self._neighbourhood.changed(deadline):
                 raise PeerLostError(node_id, "it is not in the network", ran="no")
-        await self._caller.call_node(node, _HELD, message)
+        await self.caller.call_node(node, _HELD, message)
 
     async def _take_held(self, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
         call = current_call()

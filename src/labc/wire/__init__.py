@@ -19,13 +19,14 @@ from labc.wire.events import (
 )
 from labc.wire.extensions import Buffer, Extension, register
 from labc.wire.failures import Failure
-from labc.wire.greeting import Greeting, check
+from labc.wire.greeting import ONE_WAY, Greeting, check
 from labc.wire.heartbeat import Action, Heartbeat
 from labc.wire.messages import Request, decode_arguments, encode_arguments
 from labc.wire.records import Record
 from labc.wire.window import Window
 
 __all__ = [
+    "ONE_WAY",
     "Action",
     "Body",
     "Broken",

@@ -8,7 +8,8 @@ they travel beside them, uncopied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -43,6 +44,9 @@ def encode(value: Any, where: str = "value") -> Body:
     Raises:
         CarryError: something in it can't be carried; the message names its place: ``value[2].frames``.
     """
+    if type(value) in PLAIN:
+        with suppress(OverflowError, UnicodeEncodeError):
+            return Body(_encode(value))
     return _carry(lambda lowering: lowering.lower_part(where, value))
 
 
@@ -53,6 +57,14 @@ def encode_parts(*parts: tuple[str, Any]) -> Body:
         CarryError: as for `encode`.
     """
     return _carry(lambda lowering: [lowering.lower_part(where, value) for where, value in parts])
+
+
+def encode_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body | None:
+    """``[args, kwargs]``, if a glance tells that there is nothing to walk through; else None."""
+    if PLAIN.issuperset(map(type, args)) and (not kwargs or PLAIN.issuperset(map(type, kwargs.values()))):
+        with suppress(OverflowError, UnicodeEncodeError):
+            return Body(_encode((args, kwargs)))
+    return None
 
 
 def decode(head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = "value") -> Any:

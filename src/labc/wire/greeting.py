@@ -9,6 +9,9 @@ import msgspec
 from labc.errors import ProtocolError
 from labc.wire.frames import Data
 
+ONE_WAY = "one-way"
+"""A feature: the initiator alone calls on this lane, and reads only while a call of its own is open."""
+
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of HELLO. Fields that only the other node knows are ignored, so later versions can add some."""

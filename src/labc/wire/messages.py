@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from labc.errors import CarryError, ProtocolError
-from labc.wire.codec import Body, decode, encode_parts
+from labc.wire.codec import Body, decode, encode_parts, encode_plain
 from labc.wire.frames import Data
 
 
@@ -57,7 +57,7 @@ def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body:
     Raises:
         CarryError: a value can't be carried; ``where`` is its place: ``args[0].frames[3]``, ``kwargs['x']``.
     """
-    return encode_parts(("args", list(args)), ("kwargs", dict(kwargs)))
+    return encode_plain(args, kwargs) or encode_parts(("args", list(args)), ("kwargs", dict(kwargs)))
 
 
 def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -1,0 +1,255 @@
+"""The way from blocking code, in any thread, to the default node, whose event loop turns in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from labc.errors import BlockingCallError, ClosedError, LabcError, SettingsError
+from labc.functions import Detour, Options, being_spawned, in_pool
+from labc.node import Node, Operation, process, run_operation
+
+T = TypeVar("T")
+
+_LEAVE_WITHIN = 0.9
+_CANCEL_WITHIN = 0.2
+
+
+class _Life:
+    """One life of the default node: from its start, in a thread of its own, to the end of that thread."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.loop = _new_loop()
+        self.started: Future[None] = Future()
+        """Has a result when the node is in the network, and the error if it never was."""
+        self._thread = threading.Thread(target=_turn, args=(self.loop,), name="labc node", daemon=True)
+        self._thread.start()
+        self.loop.call_soon_threadsafe(self._begin)
+
+    def end(self) -> None:
+        """Leave the network, in less than a second."""
+        deadline = time.monotonic() + _LEAVE_WITHIN
+        leave = self._leave()
+        try:
+            leaving = asyncio.run_coroutine_threadsafe(leave, self.loop)
+        except RuntimeError:  # the loop is closed
+            leave.close()
+            return
+        with suppress(Exception):
+            leaving.result(deadline - time.monotonic())
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        # What it holds of the engine is released before the interpreter ends.
+        self._thread.join(max(0.05, deadline - time.monotonic()))
+
+    def _begin(self) -> None:
+        self._starting = self.loop.create_task(self.node.start())
+        self._starting.add_done_callback(self._begun)
+
+    def _begun(self, starting: asyncio.Task[Node]) -> None:
+        if starting.cancelled():
+            self.started.set_exception(ClosedError(f"the node {self.node.name!r} was closed while it joined"))
+        elif error := starting.exception():
+            self.started.set_exception(error)
+        else:
+            self.started.set_result(None)
+
+    async def _leave(self) -> None:
+        self._starting.cancel()  # nothing, when it has long started
+        await asyncio.wait([self._starting])
+        await self.node.close()
+
+
+class Portal:
+    """Starts the default node when it is first needed, and hands work over to its loop, or past it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may use it, too
+        self._life: _Life | None = None
+        self._arguments: dict[str, Any] = {}
+        self._closed = threading.Event()
+        self._leaving = False
+        self._ended = False
+        atexit.register(self._end)  # before whatever the program registers, so that this runs after it
+
+    def configure(self, arguments: dict[str, Any]) -> None:
+        """Settings for the default node. Raises SettingsError."""
+        if self._life is not None and self._life.node in process.nodes:
+            raise SettingsError("labc is running already: call init() before anything else")
+        Node(**arguments)  # so that a mistake shows here
+        self._arguments = arguments
+
+    def node(self) -> Node:
+        """The node for verbs that name none, started now if there is none."""
+        if (node := process.node()) is not None:
+            return node
+        process.check_not_forked()
+        self._check_going_on()
+        if in_pool() and being_spawned():
+            raise LabcError(
+                'the processes of run="process" import the main program to find its functions, and it uses the '
+                'network while it is imported: put what it does under `if __name__ == "__main__":`'
+            )
+        with self._lock:
+            life, mine = self._life, False
+            if life is None:
+                life, mine = _Life(Node(**self._arguments)), True
+                self._life = life
+                self._closed.clear()
+        try:
+            life.started.result()
+        except BaseException:  # Ctrl-C, for one: the program may end now, and must not while the engine opens
+            if mine:
+                self._part_with(life)
+            raise
+        return process.node() or life.node
+
+    def run(self, verb: str, operation: Operation[T], node: Node | None = None) -> T:
+        """The result of the operation on the loop of this node, or the default one. Interrupting it cancels it.
+
+        Raises:
+            BlockingCallError: on that very loop.
+            ClosedError: the node was closed before the operation came to its end.
+        """
+        node = node or self.node()
+        rooms = node.rooms()
+        if running_loop() is rooms.loop:
+            raise BlockingCallError(verb)
+        work = run_operation(operation, rooms)
+        try:
+            if node not in process.nodes:
+                raise CancelledError
+            future = asyncio.run_coroutine_threadsafe(work, rooms.loop)
+        except BaseException as error:
+            work.close()
+            if isinstance(error, CancelledError) or (isinstance(error, RuntimeError) and rooms.loop.is_closed()):
+                self._stay_out_if_leaving()
+                raise ClosedError(f"the node {node.name!r} is closed") from None
+            raise
+        try:
+            return _result(future, rooms.loop)
+        except BaseException as error:
+            future.cancel()
+            self._stay_out_if_leaving()
+            if isinstance(error, CancelledError):
+                raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
+            raise
+
+    def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
+        """Like :meth:`run`, but past the loop, where there is a way: this saves most of the time of a call."""
+        node = self.node()
+        rooms = node.rooms()
+        if running_loop() is rooms.loop:
+            raise BlockingCallError("call")
+        asked = rooms.caller.prepare(name, args, kwargs, options)
+        try:
+            return rooms.caller.call_directly(asked)
+        except Detour as detour:
+            failed = detour.failed
+        return self.run("call", lambda rooms: rooms.caller.call(asked, failed), node)
+
+    def leave(self) -> None:
+        """The program ends: other threads shall not join the network anew meanwhile."""
+        self._leaving = True
+
+    def close(self) -> None:
+        """Leave the network, in less than a second. What still waits for an answer gets ClosedError."""
+        with self._lock:
+            life = self._life
+            if life is not None and running_loop() is life.loop:
+                raise BlockingCallError("close")
+        if life is not None:
+            self._part_with(life)
+
+    def wait_closed(self) -> None:
+        """Returns when the default node was closed."""
+        while not self._closed.wait(3600):  # in pieces: Windows delivers Ctrl-C between two
+            pass
+
+    def forget(self) -> None:
+        """After fork, in the child."""
+        self._lock = threading.RLock()
+        self._life = None
+
+    def _part_with(self, life: _Life) -> None:
+        with self._lock:
+            if self._life is not life:
+                return  # another thread does it
+            self._life = None
+        life.end()
+        self._closed.set()
+
+    def _end(self) -> None:
+        self._ended = True
+        self.close()
+
+    def _check_going_on(self) -> None:
+        """Raises ClosedError: the program is ending."""
+        if threading.current_thread() is threading.main_thread() and not self._ended:
+            self._leaving = False  # it served, was interrupted, and goes on
+        elif self._leaving or self._ended:
+            self._stay_out_if_leaving()
+            raise ClosedError("the program is ending, and has left the network")
+
+    def _stay_out_if_leaving(self) -> None:
+        """A daemon thread ends with the program, and not with a traceback."""
+        while (self._leaving or self._ended) and threading.current_thread().daemon:
+            time.sleep(3600.0)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """libuv's, where there is one (not on Windows): it answers a call in a third of the time."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The one that turns in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
+    """Like ``future.result()``, but never waits for a loop that turns no more."""
+    while True:
+        try:
+            return future.result(1.0)
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            if loop.is_closed():
+                raise CancelledError from None
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """The thread of the default node's loop."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+portal = Portal()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=portal.forget)
