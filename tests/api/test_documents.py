@@ -370,12 +370,14 @@ def test_the_demo_shows_every_step() -> None:
         assert re.findall(r"^(\d)\. ", program.output, flags=re.MULTILINE) == list("1234567")
         assert "\x1b" not in program.output, "colours are for terminals"
         assert "ndarray with 48 rows" in program.output
+        assert "a numpy array stays one" in program.output
 
 
 def test_the_demo_needs_no_numpy(no_numpy: dict[str, str]) -> None:
     with demo(no_numpy) as program:
         assert program.wait(30.0) == 0, program.output + program.errors
         assert "list with 48 rows" in program.output
+        assert "a numpy array" not in program.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

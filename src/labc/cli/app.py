@@ -12,6 +12,7 @@ import typer
 
 import labc
 from labc.cli import call, functions, nodes, ping, publish, serve, subscribe, version
+from labc.cli.help import Program, Verb
 from labc.cli.leaving import leave, leave_on_signals
 from labc.cli.logs import show_logs
 from labc.cli.options import ANY_ARGUMENTS
@@ -19,6 +20,7 @@ from labc.cli.output import complain
 
 app = typer.Typer(
     name="labc",
+    cls=Program,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -46,14 +48,14 @@ def labc_options(
     show_logs(verbose)
 
 
-app.command()(serve.serve)
-app.command(context_settings=ANY_ARGUMENTS)(call.call)
-app.command(context_settings=ANY_ARGUMENTS)(publish.publish)
-app.command()(subscribe.subscribe)
-app.command()(nodes.nodes)
-app.command()(functions.functions)
-app.command()(ping.ping)
-app.command()(version.version)
+app.command(cls=Verb)(serve.serve)
+app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(call.call)
+app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(publish.publish)
+app.command(cls=Verb)(subscribe.subscribe)
+app.command(cls=Verb)(nodes.nodes)
+app.command(cls=Verb)(functions.functions)
+app.command(cls=Verb)(ping.ping)
+app.command(cls=Verb)(version.version)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -103,10 +105,10 @@ def _open_outputs() -> None:
 
 
 def _usage_sentence(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
     message = error.format_message().strip().rstrip(".")
-    verb = context.command_path if context else "labc"
-    return f"{message[:1].lower()}{message[1:]} (see `{verb} --help`)"
+    sentence = f"{message[:1].lower()}{message[1:]}"
+    context = getattr(error, "ctx", None)
+    return f"{sentence} (see `{context.command_path} --help`)" if context else sentence
 
 
 def _forget_stdout() -> int:

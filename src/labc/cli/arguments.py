@@ -6,6 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import typer
+
+
+def arguments_from(words: Sequence[str] | None) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of a function or message, as :func:`parse_arguments` finds them. Raises typer.BadParameter."""
+    try:
+        return parse_arguments(words or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 def parse_value(word: str) -> Any:
     """The word as JSON where it parses, else as text: ``3``, ``[1,2]``, ``true``, ``hello``, ``'"3"'``."""

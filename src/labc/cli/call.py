@@ -7,22 +7,26 @@ from typing import Annotated, Any
 import typer
 
 import labc
-from labc.cli.arguments import parse_arguments
+from labc.cli.arguments import arguments_from
 from labc.cli.completion import complete_function
 from labc.cli.joining import joined
-from labc.cli.options import FindTimeout, Host, Json, Network, Node, Timeout, Words
+from labc.cli.options import CallTimeout, FindTimeout, Host, Json, Network, Node, before_words, words
 from labc.cli.output import one_line, print_json, print_value
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The function.", autocompletion=complete_function)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", callback=before_words, help="The function.", autocompletion=complete_function),
+]
+Arguments = Annotated[list[str] | None, words("ARGUMENTS")]
 All = Annotated[bool, typer.Option("--all", help="Call it at every node that offers it.", show_default=False)]
 
 
 def call(
     name: Name,
-    arguments: Words = None,
+    arguments: Arguments = None,
     as_json: Json = False,
     network: Network = None,
-    timeout: Timeout = None,
+    timeout: CallTimeout = None,
     find_timeout: FindTimeout = None,
     host: Host = None,
     node: Node = None,
@@ -41,7 +45,7 @@ def call(
     It prints text as it is, nothing for None, bytes as they are when they go
     to a file, and anything else as JSON. With --json, always one JSON document.
     """
-    args, kwargs = parsed(name, arguments)
+    args, kwargs = arguments_from(arguments)
     with joined(network, as_json=as_json):
         verbs = labc.at(timeout=timeout, find_timeout=find_timeout, host=host, node=node)
         if everywhere:
@@ -50,16 +54,6 @@ def call(
             print_json(verbs.call(name, *args, **kwargs))
         else:
             print_value(verbs.call(name, *args, **kwargs))
-
-
-def parsed(name: str, words: list[str] | None) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of the function or message. Raises typer.BadParameter."""
-    if name.startswith("--"):
-        raise typer.BadParameter(f"expected a name before {name}")
-    try:
-        return parse_arguments(words or ())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _print_outcomes(outcomes: list[labc.Outcome], as_json: bool) -> None:

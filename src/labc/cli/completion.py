@@ -21,13 +21,30 @@ def complete_function(ctx: typer.Context, incomplete: str) -> list[tuple[str, st
 
 
 def complete_node(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Names of nodes and of hosts."""
+    """Names of nodes, with where they are."""
+    return _ask(ctx, incomplete, _nodes)
 
-    def names() -> Iterable[tuple[str, str]]:
-        others = [info for info in labc.at(timeout=_ASK_WITHIN).nodes() if not info.here]
-        return [(info.name, f"on {info.host}") for info in others] + [(info.host, "host") for info in others]
 
-    return _ask(ctx, incomplete, names)
+def complete_host(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Names of hosts."""
+    return _ask(ctx, incomplete, _hosts)
+
+
+def complete_node_or_host(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Names of both."""
+    return _ask(ctx, incomplete, lambda: _nodes() + _hosts())
+
+
+def _nodes() -> list[tuple[str, str]]:
+    return [(info.name, f"on {info.host}") for info in _others()]
+
+
+def _hosts() -> list[tuple[str, str]]:
+    return [(info.host, "host") for info in _others()]
+
+
+def _others() -> list[labc.NodeInfo]:
+    return [info for info in labc.at(timeout=_ASK_WITHIN).nodes() if not info.here]
 
 
 def _ask(ctx: typer.Context, incomplete: str, names: Callable[[], Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:

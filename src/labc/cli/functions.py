@@ -17,7 +17,8 @@ def functions(
       labc functions
       labc functions --host robot1 --json
 
-    It prints name and signature, the first line of the documentation, and where each function is.
+    It prints name and signature, the first line of the documentation, and
+    where each function is.
     """
     with joined(network, as_json=as_json):
         found = labc.at(timeout=timeout, host=host, node=node).functions()

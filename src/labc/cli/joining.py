@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
 import labc
 from labc.cli.output import complain
-from labc.errors import LabcError
+from labc.errors import LabcError, NameInvalidError
 
 NODE_NAME = "labc"
 
@@ -28,9 +29,11 @@ def joined(network: str | None, *, as_json: bool = False) -> Iterator[None]:
 
 @contextmanager
 def told(*, tracebacks: bool = True) -> Iterator[None]:
-    """Errors of labc end the program with 1 and a sentence on stderr."""
+    """Errors of labc end the program with 1 and a sentence on stderr. A bad name or topic is wrong usage."""
     try:
         yield
+    except NameInvalidError as error:
+        raise typer.BadParameter(str(error)) from None
     except (LabcError, TimeoutError) as error:
         complain(str(error) or "it took longer than the timeout")
         if tracebacks:
@@ -39,7 +42,7 @@ def told(*, tracebacks: bool = True) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def failed(sentence: str) -> typer.Exit:
-    """Says the sentence on stderr; raise what it returns to end the program with 1."""
+def fail(sentence: str) -> NoReturn:
+    """End the program with 1 and this sentence on stderr."""
     complain(sentence)
-    return typer.Exit(1)
+    raise typer.Exit(1)

@@ -23,11 +23,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -36,38 +37,9 @@ from labc import Record
 
 def to_json(value: Any) -> Any:
     """The value, made of None, bool, int, float, str, list and dict only."""
-    if isinstance(value, Enum):
-        return to_json(value.value)
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {_key(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [to_json(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return [to_json(item) for item in _sorted(value)]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(value).decode()
-    if isinstance(value, (datetime, date, time)):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (Decimal, UUID, PurePath)):
-        return str(value)
-    if isinstance(value, complex):
-        return [to_json(value.real), to_json(value.imag)]
-    return _compound(value)
-
-
-def _compound(value: Any) -> Any:
-    if isinstance(value, Record):
-        return to_json(value.fields)
+    for types, form in _FORMS:
+        if isinstance(value, types):
+            return form(value)
     if dataclasses.is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if names := getattr(type(value), "__struct_fields__", None):
@@ -92,3 +64,28 @@ def _sorted(items: set[Any] | frozenset[Any]) -> list[Any]:
         return sorted(items)
     except TypeError:
         return list(items)
+
+
+def _number(value: float) -> float | str:
+    return float(value) if math.isfinite(value) else str(value)
+
+
+def _array(items: Iterable[Any]) -> list[Any]:
+    return [to_json(item) for item in items]
+
+
+_FORMS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (Enum, lambda value: to_json(value.value)),
+    ((NoneType, bool, int, str), lambda value: value),
+    (float, _number),
+    (Mapping, lambda value: {_key(key): to_json(item) for key, item in value.items()}),
+    ((list, tuple, range), _array),
+    ((set, frozenset), lambda value: _array(_sorted(value))),
+    ((bytes, bytearray, memoryview), lambda value: base64.b64encode(value).decode()),
+    ((datetime, date, time), lambda value: value.isoformat()),
+    (timedelta, lambda value: value.total_seconds()),
+    ((Decimal, UUID, PurePath), str),
+    (complex, lambda value: _array((value.real, value.imag))),
+    (Record, lambda value: to_json(value.fields)),
+)
+"""Types and how they become JSON; the first that fits."""

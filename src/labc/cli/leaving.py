@@ -6,9 +6,15 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
+
+import labc
+from labc.errors import ClosedError
+
+_AGAIN_AFTER = 0.05
 
 _whole_interpreter = False
 
@@ -48,14 +54,31 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def leave_after(seconds: float) -> None:
-    """End with 0 when the time is over. POSIX only."""
+@contextmanager
+def leaving_after(seconds: float | None) -> Iterator[None]:
+    """Leave the network when the time is over, which ends ``labc.serve()`` in here. None: never."""
+    if seconds is None:
+        yield
+        return
+    served, over = threading.Event(), threading.Event()
 
-    def leave(*_: object) -> None:
-        raise LeaveError(0)
+    def wait() -> None:
+        if served.wait(min(seconds, threading.TIMEOUT_MAX)):
+            return
+        over.set()
+        while not served.wait(_AGAIN_AFTER):
+            labc.close()  # without effect while the node is only about to start
 
-    signal.signal(signal.SIGALRM, leave)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))  # 0 would mean never
+    thread = threading.Thread(target=wait, name="labc timeout", daemon=True)
+    thread.start()
+    try:
+        yield
+    except ClosedError:
+        if not over.is_set():
+            raise
+    finally:
+        served.set()
+        thread.join()
 
 
 def _leave(number: int, _: FrameType | None) -> None:

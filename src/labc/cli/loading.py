@@ -23,7 +23,7 @@ class LoadError(Exception):
 def file_of(target: str) -> Path | None:
     """The file, if the target means one and not a module."""
     path = Path(target)
-    looks_like_one = target.endswith(".py") or os.sep in target or bool(os.altsep and os.altsep in target)
+    looks_like_one = target.startswith(".") or target.endswith(".py") or path.name != target
     return path.absolute() if looks_like_one or path.is_file() else None
 
 
@@ -58,14 +58,19 @@ def load(target: str) -> ModuleType:
 
 
 def _run_file(file: Path) -> ModuleType:
+    if file.is_dir():
+        raise LoadError(f"{str(file)!r} is a folder: give the files in it that are to be served")
     if not file.is_file():
         raise LoadError(f"there is no file {str(file)!r}")
     name = file.stem
     if "." in name:
         raise LoadError(f"{file.name} can't be imported: rename it, without a dot before its ending")
     if name in sys.modules:
-        there = getattr(sys.modules[name], "__file__", None) or "built into Python"
-        raise LoadError(f"{file.name} would hide the module {name!r} ({there}): rename it")
+        module = sys.modules[name]
+        there = getattr(module, "__file__", None)
+        if there is not None and file.resolve() == Path(there).resolve():  # given twice, or imported by another file
+            return module
+        raise LoadError(f"{file.name} would hide the module {name!r} ({there or 'built into Python'}): rename it")
     _put_first(str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:

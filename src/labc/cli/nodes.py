@@ -8,7 +8,7 @@ import typer
 
 import labc
 from labc.cli.joining import joined
-from labc.cli.options import Host, Json, Network, Timeout
+from labc.cli.options import Host, Json, Network, Node, Timeout
 from labc.cli.output import complain, print_json, print_table
 
 _COLUMNS = ("NODE", "HOST", "ID", "ROOT", "FUNCTIONS", "RUNNING", "SERVED", "FAILED", "DROPPED")
@@ -20,7 +20,12 @@ Verbose = Annotated[
 
 
 def nodes(
-    as_json: Json = False, network: Network = None, timeout: Timeout = None, host: Host = None, verbose: Verbose = False
+    as_json: Json = False,
+    network: Network = None,
+    timeout: Timeout = None,
+    host: Host = None,
+    node: Node = None,
+    verbose: Verbose = False,
 ) -> None:
     """List the nodes of the network.
 
@@ -28,11 +33,12 @@ def nodes(
       labc nodes
       labc nodes -v --host robot1
 
-    It prints each node's name, host and id, whether it is its host's root, how many functions it offers, how many
-    calls run there, were served and failed, and how many messages came faster than it handled them.
+    It prints each node's name, host and id, whether it is its host's root, how
+    many functions it offers, how many calls run there, were served and failed,
+    and how many messages came faster than it handled them.
     """
     with joined(network, as_json=as_json):
-        found = [info for info in labc.at(timeout=timeout, host=host).nodes() if not info.here]
+        found = [info for info in labc.at(timeout=timeout, host=host, node=node).nodes() if not info.here]
     if as_json:
         print_json(found)
         return

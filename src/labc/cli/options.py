@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import typer
 
+from labc.cli.completion import complete_host, complete_node
 from labc.errors import SettingsError
 from labc.settings import Settings
 
@@ -13,25 +16,65 @@ ANY_ARGUMENTS: Final = {"ignore_unknown_options": True, "help_option_names": ["-
 """For verbs whose further words belong to a function, also those that look like options. They have no options of one
 letter: a text like ``-hi`` would be taken for some of these."""
 
+_DEFAULTS = Settings()
 
-def _seconds(value: float | None) -> float | None:
-    if value is not None and not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"expected seconds, not negative; got {value:g}")
+
+def before_words(ctx: typer.Context, value: str) -> str:
+    """Checks the NAME or TOPIC of such a verb: in its place, ``-h`` asks for the help."""
+    if value == "-h" and not ctx.resilient_parsing:
+        print(ctx.get_help())
+        raise typer.Exit
+    if value.startswith("-"):
+        raise typer.BadParameter(f"expected a name before {value}; only options of {ctx.command_path} may stand there")
     return value
+
+
+def not_empty(value: str | None) -> str | None:
+    """Checks the name of a node or host."""
+    if value == "":
+        raise typer.BadParameter("expected a name, not an empty text")
+    return value
+
+
+def whole_number(lowest: int) -> Callable[[str], int]:
+    """A parser of numbers of messages or rounds."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if number < lowest:
+            raise typer.BadParameter(f"expected a whole number, {lowest} or more; got {text!r}")
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise typer.BadParameter(f"expected seconds, like 2.5; got {text!r}")
+    return seconds
 
 
 def _network(value: str | None) -> str | None:
     try:
-        Settings.load(network=value)
+        Settings.load({}, network=value)
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from None
+    try:
+        Settings.load()
+    except SettingsError as error:  # of the environment: no option is to blame
+        raise typer.TyperException(str(error)) from None
     return value
 
 
-def _name(value: str | None) -> str | None:
-    if value == "":
-        raise typer.BadParameter("expected a name, not an empty text")
-    return value
+def _seconds_option(help: str, *names: str) -> Any:
+    return typer.Option(*names, metavar="SECONDS", parser=_seconds, help=help, show_default=False)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.", show_default=False)]
@@ -44,39 +87,46 @@ Network = Annotated[
         show_default=False,
     ),
 ]
-Timeout = Annotated[
+Timeout = Annotated[float | None, _seconds_option("How long to wait for answers.")]
+CallTimeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", callback=_seconds, help="How long to wait for an answer.", show_default=False),
+    _seconds_option(rf"How long to wait for the result. \[default: {_DEFAULTS.timeout:g}]", "--timeout"),
+]
+PublishTimeout = Annotated[
+    float | None,
+    _seconds_option(
+        rf"How long to wait for subscribers that hold publishers back. \[default: {_DEFAULTS.timeout:g}]", "--timeout"
+    ),
 ]
 FindTimeout = Annotated[
     float | None,
+    _seconds_option(rf"How long to wait for somebody to offer it. \[default: {_DEFAULTS.find_timeout:g}]"),
+]
+LeaveAfter = Annotated[float | None, _seconds_option(r"Leave after this long. \[default: never]", "--timeout")]
+Host = Annotated[
+    str | None,
     typer.Option(
-        metavar="SECONDS",
-        callback=_seconds,
-        help=r"How long to wait for somebody to offer it. \[default: 2]",
+        metavar="NAME",
+        callback=not_empty,
+        help="Only nodes on the host of that name.",
         show_default=False,
+        autocompletion=complete_host,
     ),
 ]
-LeaveAfter = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        metavar="SECONDS",
-        callback=_seconds,
-        help=r"Leave after this long. \[default: never]",
-        show_default=False,
-    ),
-]
-Host = Annotated[str | None, typer.Option(metavar="NAME", callback=_name, help="Only there.", show_default=False)]
 Node = Annotated[
     str | None,
-    typer.Option(metavar="NAME", callback=_name, help="Only that node, by name or id.", show_default=False),
-]
-Words = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="ARGUMENTS",
-        help="JSON where it parses, else text; --key value, --key=value, --flag.",
+    typer.Option(
+        metavar="NAME",
+        callback=not_empty,
+        help="Only that node, by name or id.",
         show_default=False,
+        autocompletion=complete_node,
     ),
 ]
+
+
+def words(metavar: str) -> Any:
+    """What follows the NAME or TOPIC."""
+    return typer.Argument(
+        metavar=metavar, help="JSON where it parses, else text; --key value, --key=value, --flag.", show_default=False
+    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from typing import Annotated, Any
 
 import typer
 
 import labc
-from labc.cli.completion import complete_node
-from labc.cli.joining import failed, joined
-from labc.cli.options import Json, Network, Timeout
+from labc.cli.completion import complete_node_or_host
+from labc.cli.joining import fail, joined
+from labc.cli.options import Json, Network, Timeout, not_empty, whole_number
 from labc.cli.output import print_json
 from labc.errors import LabcError, NotFoundError
 
@@ -24,14 +23,17 @@ _KNOWN_ALREADY = 0.01
 Target = Annotated[
     str | None,
     typer.Argument(
-        metavar="NODE|HOST", help="A node or host; without it, every other node.", autocompletion=complete_node
+        metavar="NODE|HOST",
+        callback=not_empty,
+        help="A node or host; without it, every other node.",
+        autocompletion=complete_node_or_host,
     ),
 ]
 Count = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        min=0,
+        parser=whole_number(0),
         help=r"How often; 0: until Ctrl-C. \[default: 4, or once without a name]",
         show_default=False,
     ),
@@ -59,19 +61,15 @@ def ping(
 
 def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool) -> int:
     """How many answers were missing in all. 0 rounds are no end of them."""
-    verbs = _verbs(target, timeout)
     here = {info.id for info in labc.at(timeout=_KNOWN_ALREADY).nodes() if info.here}
     missing = done = 0
     while True:
         started = time.monotonic()
-        try:
-            answers = {node: answer for node, answer in verbs.ping().items() if node.id not in here}
-        except NotFoundError:
-            answers = {}
+        answers = {node: answer for node, answer in _answers(target, timeout).items() if node.id not in here}
+        if not answers and target is None:
+            fail("there is no other node in the network")
         if not answers:
-            if target is None:
-                raise failed("there is no other node in the network")
-            raise failed(f"{target!r} is gone" if done else f"{target!r} has no node but this command's own")
+            fail(f"{target!r} has no node but this command's own")
         for node, answer in sorted(answers.items(), key=lambda item: (item[0].host, item[0].name, item[0].id)):
             missing += isinstance(answer, LabcError)
             _print(node, answer, as_json)
@@ -81,19 +79,14 @@ def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool)
         time.sleep(max(0.0, started + INTERVAL - time.monotonic()))
 
 
-def _verbs(target: str | None, timeout: float | None) -> labc.BlockingVerbs:
-    """The verbs for the node or host of that name. Raises typer.Exit if there is none."""
+def _answers(target: str | None, timeout: float | None) -> dict[Any, float | LabcError]:
+    """Of the nodes of that name, else of those on the host of that name. Raises NotFoundError."""
     if target is None:
-        return labc.at(timeout=timeout)
-    found = labc.at(timeout=_KNOWN_ALREADY).nodes()
-    if any(target in (info.name, info.id) for info in found):
-        return labc.at(timeout=timeout, node=target)
-    if any(target == info.host for info in found):
-        return labc.at(timeout=timeout, host=target)
-    near = difflib.get_close_matches(target, {name for info in found for name in (info.name, info.host)})
-    raise failed(
-        f"there is no node or host {target!r}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
-    )
+        return labc.at(timeout=timeout).ping()
+    try:
+        return labc.at(timeout=timeout, node=target).ping()
+    except NotFoundError:
+        return labc.at(timeout=timeout, host=target).ping()
 
 
 def _print(node: Any, answer: float | LabcError, as_json: bool) -> None:

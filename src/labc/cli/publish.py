@@ -7,16 +7,23 @@ from typing import Annotated
 import typer
 
 import labc
-from labc.cli.call import parsed
+from labc.cli.arguments import arguments_from
 from labc.cli.joining import joined
-from labc.cli.options import Json, Network, Timeout, Words
+from labc.cli.options import Json, Network, PublishTimeout, before_words, words
 from labc.cli.output import print_json
 
-Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Levels between slashes.", show_default=False)]
+Topic = Annotated[
+    str, typer.Argument(metavar="TOPIC", callback=before_words, help="Levels between slashes.", show_default=False)
+]
+Values = Annotated[list[str] | None, words("VALUE")]
 
 
 def publish(
-    topic: Topic, values: Words = None, as_json: Json = False, network: Network = None, timeout: Timeout = None
+    topic: Topic,
+    values: Values = None,
+    as_json: Json = False,
+    network: Network = None,
+    timeout: PublishTimeout = None,
 ) -> None:
     """Publish a message.
 
@@ -26,7 +33,7 @@ def publish(
 
     It prints nothing; with --json, the message.
     """
-    args, kwargs = parsed(topic, values)
+    args, kwargs = arguments_from(values)
     with joined(network, as_json=as_json):
         labc.at(timeout=timeout).publish(topic, *args, **kwargs)
     if as_json:

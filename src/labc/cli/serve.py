@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import labc
-from labc.cli.joining import failed, told
-from labc.cli.leaving import leave_after, leave_as_python
+from labc.cli.joining import told
+from labc.cli.leaving import leave_as_python, leaving_after
 from labc.cli.loading import LoadError, load, name_of
 from labc.cli.logs import show_tracebacks
 from labc.cli.options import Json, LeaveAfter, Network
@@ -46,7 +46,8 @@ def serve(
       labc serve server.py
       labc serve lab.camera lab.stage --reload
 
-    It prints the functions and subscriptions on offer; with --json, as one document.
+    It prints the functions and subscriptions on offer; with --json, as one
+    document.
     """
     if network is not None:
         os.environ["LABC_NETWORK"] = network  # also for the processes that the files start
@@ -59,9 +60,8 @@ def serve(
     with told():
         _load(targets)
         _print_offers(as_json)
-        if timeout is not None:
-            leave_after(timeout)
-        labc.serve()
+        with leaving_after(timeout):
+            labc.serve()
 
 
 def _load(targets: list[str]) -> None:
@@ -72,10 +72,10 @@ def _load(targets: list[str]) -> None:
             try:
                 load(target)
             except LoadError as error:
-                end = failed(str(error))
+                complain(str(error))
                 if error.traceback:
                     print(error.traceback, file=sys.stderr, flush=True)
-                raise end from None
+                raise typer.Exit(1) from None
 
 
 def _print_offers(as_json: bool) -> None:

@@ -14,18 +14,26 @@ from typing import Annotated, Any
 import typer
 
 import labc
-from labc.cli.joining import failed, joined
-from labc.cli.options import Json, LeaveAfter, Network
+from labc.cli.joining import fail, joined
+from labc.cli.options import Json, LeaveAfter, Network, whole_number
 from labc.cli.output import complain, json_text, one_line
 
 _QUEUE_SIZE = 100_000
+
+_AT_MOST = 3600.0
+"""Seconds for which is waited at once: the system can't wait for very long times."""
 
 Pattern = Annotated[
     str, typer.Argument(metavar="PATTERN", help="A topic; * stands for one level, ** for any number of them.")
 ]
 Count = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help=r"Leave after so many messages. \[default: never]", show_default=False),
+    typer.Option(
+        metavar="N",
+        parser=whole_number(1),
+        help=r"Leave after so many messages. \[default: never]",
+        show_default=False,
+    ),
 ]
 
 
@@ -56,7 +64,7 @@ def subscribe(
     if dropped:
         complain(f"{dropped} messages came faster than they could be printed, and were dropped")
     if count is not None and came < count and not _ends_within(_stdout_pipe(), 0):
-        raise failed(f"{came} of {count} messages came")
+        fail(f"{came} of {count} messages came")
 
 
 def _line(message: labc.Message) -> str:
@@ -85,7 +93,7 @@ def _close_when(close: Callable[[], object], timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         pipe = _stdout_pipe()
         while pipe is not None or deadline is not None:
-            left = 3600.0 if deadline is None else deadline - time.monotonic()
+            left = _AT_MOST if deadline is None else min(deadline - time.monotonic(), _AT_MOST)
             if left <= 0 or _ends_within(pipe, left):
                 break
         else:

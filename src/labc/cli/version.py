@@ -17,6 +17,8 @@ def version(as_json: Json = False) -> None:
     [bold]Examples[/bold]
       labc version
       labc version --json
+
+    It prints one line; with --json, an object.
     """
     if as_json:
         print_json({"labc": labc.__version__, "python": platform.python_version()})

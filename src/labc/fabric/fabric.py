@@ -83,6 +83,8 @@ class Fabric:
         self._looks_around_until = 0.0
         self._early: list[tuple[str, bytes, bytes | None]] = []
         self._things: set[Any] = set()
+        self._declared = self._spread = 0
+        """How many things were declared, and how many of them every root knows."""
         self._publishers: dict[str, Any] = {}
         self._presence: Any = None
         self._presence_wanted = False
@@ -138,9 +140,13 @@ class Fabric:
     async def spread(self) -> None:
         """Returns when every root knows what this node has declared until now: after one round trip.
 
-        A root that does not answer is waited for at most a second.
+        So what is published from now on, on whatever host, reaches who subscribed here, and who looks for a function
+        finds it. A root that does not answer is waited for at most a second.
         """
-        await self.ask(self.keys.roots, b"", _SPREAD_WITHIN)
+        if (declared := self._declared) > self._spread:
+            await self._seat.wait_linked(_SPREAD_WITHIN)
+            await self.ask(self.keys.roots, b"", _SPREAD_WITHIN)
+            self._spread = max(self._spread, declared)
 
     def resumed(self) -> None:
         """The whole process was stopped for longer than the lease, and goes on."""
@@ -354,6 +360,7 @@ class Fabric:
 
     async def _declare(self, declare: Callable[[], Any]) -> Declared:
         thing = await self._run(declare)
+        self._declared += 1
         self._things.add(thing)
         return Declared(self, thing)
 

@@ -206,19 +206,20 @@ class Seat:
         while True:
             await self._lost.wait()
             self._lost.clear()
-            await self._wait_linked(random.uniform(0, _JITTER))
+            await self.wait_linked(random.uniform(0, _JITTER))
             election = Election(self._ports, listen_first=True)
             while not self.linked:
                 step, port = election.step()
                 if step == "connect" or self._router:
-                    if not await self._wait_linked(REFUSED_WITHIN):
+                    if not await self.wait_linked(REFUSED_WITHIN):
                         election.connect_failed(REFUSED_WITHIN)
                 elif await self._listen(port):
-                    await self._wait_linked(2.0)
+                    await self.wait_linked(2.0)
                 else:
                     election.listen_failed()
 
-    async def _wait_linked(self, timeout: float) -> bool:
+    async def wait_linked(self, timeout: float) -> bool:
+        """Whether this node has a link to a root, now or within ``timeout`` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._linked.wait()

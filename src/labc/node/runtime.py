@@ -104,7 +104,7 @@ class Runtime:
     async def declared(self) -> None:
         """Returns when all that was registered, subscribed and closed until now is known to the network."""
         await self._jobs.join()
-        await self._topics.spread()
+        await self.fabric.spread()
 
     # Verbs.
 

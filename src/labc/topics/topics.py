@@ -61,8 +61,6 @@ class Topics:
         self._deliveries: dict[int, Delivery] = {}
         self._lock = asyncio.Lock()
         self._closed = asyncio.Event()
-        self._declared = self._spread = 0
-        """How many subscriptions were declared, and how many of them are known to every root."""
         self.published = 0
         self.undecodable = 0
 
@@ -142,14 +140,8 @@ class Topics:
 
     # Subscribing.
 
-    async def spread(self) -> None:
-        """Returns when all that is published from now on, on whatever host, reaches those who subscribed until now."""
-        if (declared := self._declared) > self._spread:
-            await self._fabric.spread()
-            self._spread = max(self._spread, declared)
-
     async def add(self, subscription: Subscription[..., Any]) -> None:
-        """In effect everywhere when :meth:`spread` returns."""
+        """In effect everywhere when :meth:`Fabric.spread` returns after it."""
         queue_size = subscription.queue_size or self._settings.queue_size
         delivery = Delivery(subscription, queue_size, self._prepare, self._in_thread)
         self._deliveries[id(subscription)] = delivery
@@ -158,7 +150,6 @@ class Topics:
             if (topic := subscription.topic) not in self._holds:
                 key = self._fabric.keys.hold(self._sender.node_id, topic)
                 self._holds[topic] = await self._fabric.declare_token(key)
-                self._declared += 1
         else:
             await self._attach(subscription.topic, delivery)
 
@@ -175,7 +166,7 @@ class Topics:
 
     async def attach_messages(self, messages: Inflow) -> None:
         await self._attach(messages.pattern, messages)
-        await self.spread()
+        await self._fabric.spread()
 
     async def detach_messages(self, messages: Inflow) -> None:
         await self._detach(messages.pattern, messages)
@@ -210,7 +201,6 @@ class Topics:
                 pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
                     key, lambda publications: self._arrived(pattern, publications), limit
                 )
-                self._declared += 1
             if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
 

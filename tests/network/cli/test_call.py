@@ -87,16 +87,26 @@ def test_the_remote_traceback_follows_unless_the_output_is_for_programs(run: Run
     [
         (["call"], "missing argument 'NAME'"),
         (["cal", "echo"], "no such command 'cal'. Did you mean 'call'?"),
-        (["call", "echo", "--timeout", "-1"], "'--timeout': expected seconds, not negative; got -1"),
-        (["call", "echo", "--timeout", "nan"], "'--timeout'"),
-        (["call", "echo", "--timeout", "soon"], "'--timeout'"),
+        *(
+            (["call", "echo", "--timeout", text], f"'--timeout': expected seconds, like 2.5; got {text!r} (")
+            for text in ("-1", "nan", "1e400", "soon")
+        ),
         (["call", "echo", "--host", ""], "'--host': expected a name"),
         (["call", "echo", "--network", ""], "'--network'"),
-        (["call", "--x", "1"], "expected a name before --x"),
+        (["call", "--x", "1"], "'NAME': expected a name before --x;"),
+        (["call", "-v", "echo"], "'NAME': expected a name before -v;"),
+        (["call", "--", "-h2"], "'NAME': expected a name before -h2;"),
+        (["call", ""], "expected at least one letter"),
+        (["publish", "-v", "x"], "'TOPIC': expected a name before -v;"),
+        (["publish", "a//b"], "topic 'a//b': level 2 is empty"),
+        (["publish", "a/*"], "topic 'a/*': wildcards are for subscribing"),
+        (["subscribe", "a**b"], "topic pattern 'a**b': "),
         (["call", "f", "--x", "1", "--x", "2"], "the keyword 'x' is given twice"),
         (["call", "f", "--1", "1"], "'--1' can't be a keyword"),
         (["nodes", "--color"], "no such option: --color"),
-        (["subscribe", "x", "--count", "0"], "'--count'"),
+        (["subscribe", "x", "--count", "0"], "'--count': expected a whole number, 1 or more; got '0' ("),
+        (["ping", "--count", "x"], "'--count': expected a whole number, 0 or more; got 'x' ("),
+        (["ping", ""], "'NODE|HOST': expected a name"),
         (["serve"], "missing argument"),
     ],
 )
@@ -107,6 +117,22 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(arguments: list[str], probl
     assert problem in failed.stderr
     assert "--help`)\n" in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+def test_a_mistake_in_the_environment_is_not_blamed_on_an_option(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABC_NAME", "a\nb")
+    assert run("version").stderr == ""
+    told = run("nodes", code=2).stderr
+    assert told.startswith("labc: environment variable LABC_NAME ")
+    assert told.count("\n") == 1
+    assert "--" not in told
+
+
+@pytest.mark.parametrize("verb", ["call", "publish"])
+def test_h_before_any_name_shows_the_help(verb: str, run: Run) -> None:
+    text = run(verb, "--help").stdout
+    assert run(verb, "-h").stdout == text
+    assert run(verb, "--json", "-h", "echo").stdout == text
 
 
 def test_without_patience_an_unknown_name_is_told_at_once(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 
@@ -24,6 +25,18 @@ def test_names_in_the_network() -> None:
     assert "add" in complete("labc call ")
     assert complete("labc ping se") == ["server"]
     assert complete("labc fu") == ["functions"]
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("verb", ["call echo", "nodes", "functions"])
+def test_places_in_the_network(verb: str) -> None:
+    assert complete(f"labc {verb} --node ") == ["server"]
+    assert complete(f"labc {verb} --host ") == [socket.gethostname()]
+
+
+@pytest.mark.usefixtures("server")
+def test_ping_takes_nodes_and_hosts() -> None:
+    assert sorted(complete("labc ping ")) == sorted(["server", socket.gethostname()])
 
 
 def test_nobody_there_is_quick_and_silent(network: str) -> None:

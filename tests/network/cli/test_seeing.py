@@ -37,6 +37,8 @@ def test_nodes_tells_everything_with_v_and_in_json(run: Run, server: Program) ->
     assert "  topic print -> print: 0 waiting, 0 handled, 0 failed, 0 dropped\n" in details
     assert all(f"  address {address}\n" in details for address in node["addresses"])
     assert run("nodes", "--host", "nowhere").stdout == ""
+    assert run("nodes", "--node", "nobody", "--json").stdout == "[]\n"
+    assert len(json.loads(run("nodes", "--node", "server", "--json").stdout)) == 1
 
 
 @pytest.mark.usefixtures("server")
@@ -78,7 +80,9 @@ def test_ping_prints_a_line_for_each_answer(run: Run) -> None:
     host = json.loads(answer)["host"]
     assert json.loads(answer)["ms"] < 1000
     assert re.fullmatch(line, run("ping", host, "--count", 1).stdout)
-    assert "'srver'; did you mean 'server'?\n" in run("ping", "srver", code=1).stderr
+    unknown = run("ping", "srver", code=1).stderr
+    assert unknown.startswith("labc: there is no node 'srver' (")
+    assert unknown.endswith("; did you mean 'server'?\n")
 
 
 @pytest.mark.usefixtures("server")
@@ -114,6 +118,25 @@ def test_help_teaches(run: Run) -> None:
         assert text.count(f"  labc {verb}") >= 2, "two examples"
         assert "It prints" in text
         assert all(option in text for option in ("--json", "--network", "--timeout"))
+
+
+def test_the_help_fits_a_narrow_terminal_and_shows_no_types_of_flags(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in "serve call publish subscribe nodes functions ping version".split():
+        monkeypatch.setenv("COLUMNS", "80")
+        narrow = run(verb, "--help").stdout
+        monkeypatch.setenv("COLUMNS", "200")
+        assert paragraphs(narrow) == paragraphs(run(verb, "--help").stdout), "a line was broken"
+        assert f"\n   labc {verb}" in narrow, "the examples are indented"
+        assert "<bool>" not in narrow
+    assert "<bool>" not in run("--help").stdout
+    assert "[default: 3600]" in run("call", "--help").stdout
+    assert "[VALUE]..." in run("publish", "--help").stdout
+    assert "hold publishers back" in run("publish", "--help").stdout
+
+
+def paragraphs(text: str) -> list[str]:
+    """What stands between the usage and the tables."""
+    return [line.rstrip() for line in text.partition("╭")[0].splitlines()]
 
 
 def test_python_m_labc_is_labc(run: Run) -> None:

@@ -23,6 +23,12 @@ import labc
 def where(caller: int):
     return [__name__, os.getpid() != caller]
 """
+ALARM = """\
+import signal
+
+signal.signal(signal.SIGALRM, lambda *_: print("alarm", flush=True))
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+"""
 
 
 def test_serve_prints_what_it_offers(server: Program) -> None:
@@ -86,6 +92,23 @@ def test_a_file_that_registers_nothing_is_told(run: Run, tmp_path: Path) -> None
     assert "nothing is registered" in run("serve", tmp_path / "x.py", "--timeout", 0.1).stderr
 
 
+def test_a_file_given_twice_is_served_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "dup.py").write_text("import labc\nlabc.register(lambda: 1, name='f')\n")
+    served = run("serve", "dup.py", tmp_path / "dup.py", "--timeout", 0.1, cwd=tmp_path)
+    assert served.stdout == "function  f()\n"
+
+
+def test_the_timeout_leaves_the_users_alarm_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(ALARM)
+    assert run("serve", tmp_path / "x.py", "--timeout", 1).stdout.endswith("alarm\n")
+
+
+def test_the_timeout_may_be_over_before_the_network_is_joined(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text(SERVED.format(1))
+    for seconds in (0, 0.01, 0.05, 0.1, 0.2):
+        run("serve", tmp_path / "x.py", "--timeout", seconds)
+
+
 BROKEN = {
     "raises": ("import json\n\n\ndef f():\n    json.loads('{')\n\n\nf()\n", "labc: x.py:5: JSONDecodeError: Expecting"),
     "syntax": ("import labc\nx = = 1\n", "labc: x.py:2: SyntaxError: invalid syntax"),
@@ -120,6 +143,15 @@ def test_what_can_not_be_served_is_one_sentence(target: str, sentence: str, run:
         (tmp_path / name).write_text("")
     printed = run("serve", target, code=1, cwd=tmp_path).stderr
     assert printed.startswith(f"labc: {sentence}")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["folder/", ".", "folder/.."])
+def test_a_folder_is_called_one(target: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    printed = run("serve", target, code=1, cwd=tmp_path).stderr
+    assert printed.startswith(f"labc: '{tmp_path}")
+    assert "is a folder: " in printed
     assert printed.count("\n") == 1
 
 
