@@ -23,15 +23,15 @@ lint: $(VENV)/.dev ## style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure, print the table, and write it to benchmarks/RESULTS.md; needs root
-	@$(BIN)/python benchmarks/foundation.py
+bench: $(VENV)/.dev ## measure beside the peers, write benchmarks/RESULTS.md; needs root (ONLY=calls,start: parts)
+	@ONLY="$(ONLY)" BENCH_COMMAND="make bench$(if $(ONLY), ONLY=$(ONLY))" $(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/.dev ## put the code into the common style
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
 clean: ## remove what these targets have made
-	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:

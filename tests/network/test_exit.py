@@ -285,3 +285,69 @@ def test_close_wakes_all_who_wait(start, serve) -> None:
     assert set(eval(line)) <= {"ClosedError", "PeerLostError"}
     assert program.wait(2.0) == 0
     assert program.errors == ""
+
+
+def test_ctrl_c_while_threads_publish(start) -> None:
+    """serve() ends with daemon threads that are in the middle of a publish(): they end with it, without a word."""
+    for _ in range(5):
+        server = start(
+            """
+            import os
+            import threading
+            import labc
+
+            def keep_publishing():
+                number = 0
+                while True:
+                    labc.publish("numbers", number)
+                    number += 1
+                    if number == 100:
+                        os.write(1, b"publishing\\n")  # in one piece
+
+            for _ in range(2):
+                threading.Thread(target=keep_publishing, daemon=True).start()
+            labc.serve()
+            """,
+            **STRICT,
+        )
+        server.expect(re.compile("is in the network"), stream="stderr")
+        server.expect("publishing")
+        server.expect("publishing")
+        started = time.monotonic()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(5.0) == 0
+        assert time.monotonic() - started < 1.0
+        assert len(server.errors.splitlines()) == 1, server.errors
+        server.close()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 3, 6, 10, 15, 25, 50, 100])
+def test_close_while_another_thread_connects(start, milliseconds: int) -> None:
+    program = start(
+        """
+        import sys, threading, time
+        import labc
+
+        outcome = []
+        def connect():
+            try:
+                outcome.append(type(labc.nodes()).__name__)
+            except labc.LabcError as error:
+                outcome.append(type(error).__name__)
+
+        thread = threading.Thread(target=connect)
+        thread.start()
+        time.sleep(float(sys.argv[1]))  # the moment is the case that is tested, and not waited for
+        started = time.monotonic()
+        labc.close()
+        print("closed in", time.monotonic() - started, flush=True)
+        thread.join(3.0)
+        print("outcome", *outcome, flush=True)
+        """,
+        str(milliseconds / 1000),
+        **STRICT,
+    )
+    assert float(program.expect(re.compile(r"closed in (\S+)"))[1]) < 1.0
+    assert program.expect(re.compile(r"outcome (\w+)"))[1] in ("list", "ClosedError")
+    assert program.wait(2.0) == 0
+    assert program.errors == ""

@@ -18,6 +18,9 @@ letter: a text like ``-hi`` would be taken for some of these."""
 
 _DEFAULTS = Settings()
 
+_LONGEST = 1e9
+"""Some thirty years, in seconds. Clocks and timers of the system fail at much longer ones."""
+
 
 def before_words(ctx: typer.Context, value: str) -> str:
     """Checks the NAME or TOPIC of such a verb: in its place, ``-h`` asks for the help."""
@@ -56,7 +59,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds <= _LONGEST:
         raise typer.BadParameter(f"expected seconds, like 2.5; got {text!r}")
     return seconds
 

@@ -106,7 +106,19 @@ class Caller:
         return Asked(name, encode_arguments(args, kwargs), options, timeout, time.monotonic() + timeout)
 
     async def call(self, asked: Asked, failed: Failed | None = None) -> Any:
-        """The answer of one provider. ``failed``: who was asked already, and what came of it."""
+        """The answer of one provider. ``failed``: who was asked directly already, and what came of it."""
+        if failed is not None and isinstance(failed[1], PeerLostError):
+            self._pool.direct_lane_lost(failed[0].id)
+        if failed is None and (near := self._near(asked)) is not None and (lane := self._pool.ready_lane(near.id)):
+            try:
+                answer = await self._ask_lane(lane, asked)
+                return decode(answer.head, answer.buffers)
+            except (NotFoundError, PeerLostError) as error:
+                failed = near, error
+            except TimeoutError as error:
+                if isinstance(error, LabcError):
+                    raise
+                raise self._too_late(asked, near) from None
         tries = 1 + asked.options.retry
         tried: set[str] = set()
         lost: PeerLostError | None = None  # in the middle of an earlier try, which may have run
@@ -156,7 +168,7 @@ class Caller:
         except TimeoutError as error:
             if isinstance(error, LabcError):
                 raise
-            raise CallTimeoutError(asked.name, asked.timeout, where=str(node), ran="maybe") from None
+            raise self._too_late(asked, node) from None
         finally:
             self._pool.direct.give_back(lane)
         return decode(answer.head, answer.buffers)
@@ -332,8 +344,12 @@ class Caller:
         return decode(answer.head, answer.buffers)
 
     async def _ask_lane(self, lane: Lane, asked: Asked) -> Answer:
-        call_id, answer = lane.request(asked.name, asked.arguments, asked.remaining)
+        call_id, answer = lane.request(asked.name, asked.arguments, asked.deadline)
         try:
             return await answer
-        finally:
-            lane.cancel(call_id)  # nothing, when the answer is here
+        except asyncio.CancelledError:
+            lane.cancel(call_id)
+            raise
+
+    def _too_late(self, asked: Asked, node: NodeRecord) -> CallTimeoutError:
+        return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran="maybe")

@@ -300,7 +300,7 @@ class Provider:
 class _InThread:
     """A call from a lane that a thread serves, from its arguments to its answer."""
 
-    __slots__ = ("_answer", "_context", "_event", "_lane", "_provider", "_registration", "abandoned")
+    __slots__ = ("_context", "_event", "_lane", "_provider", "_registration", "abandoned")
 
     def __init__(
         self,
@@ -316,17 +316,13 @@ class _InThread:
         self._event = event
         self._registration = registration
         self._context = context
-        self._answer: Body | Failure | None = None
 
     def run(self) -> None:
-        event = self._event
-        self._answer = self._provider.new_context().run(
-            self._provider.answer_in_thread, self._registration, event.request, event.buffers, self._context
+        event, provider = self._event, self._provider
+        answer = provider.new_context().run(
+            provider.answer_in_thread, self._registration, event.request, event.buffers, self._context
         )
-
-    def deliver(self) -> None:
-        if self._answer is not None:
-            self._provider.answered(self._lane, self._event.id, self._context, self._answer)
+        provider.answered(self._lane, event.id, self._context, answer)
 
 
 def _copied(buffers: tuple[Any, ...]) -> tuple[Any, ...]:

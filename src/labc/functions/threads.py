@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 
+_TRUST = 0.001
+"""Seconds. Trade-off: what a job may wait behind a slow one, against a wake-up for each job."""
 _IDLE = 10.0
 """Seconds after which a thread with nothing to do ends."""
 
@@ -26,13 +29,12 @@ class Job(Protocol):
     def run(self) -> None:
         """In a thread. Must not raise."""
 
-    def deliver(self) -> None:
-        """In that thread, which is free again for others: who gets the result may call again at once."""
-
 
 class Threads:
     """At most ``limit`` threads; what comes when all are busy waits its turn, in order.
 
+    One that has just begun a job is trusted for a millisecond to end it and go on with the next: for short functions
+    this saves most changes of thread, which cost more than they do. Then others help, twice as many each time.
     The most recently used thread is taken first: its stack is warm, and the others can end.
     """
 
@@ -44,6 +46,11 @@ class Threads:
         self._waiting: deque[Job] = deque()
         self._count = 0
         self._lock = threading.Lock()
+        self._latest: _Thread | None = None
+        """The one that began a job last, if it is still at it."""
+        self._began = 0.0
+        self._helpers = 1
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
         self._ended = asyncio.Event()
 
@@ -66,17 +73,14 @@ class Threads:
         return cast(T, call.result)
 
     def start(self, job: Job) -> None:
-        """Give the job to a thread, a new one if need be, or let it wait for its turn."""
+        """Have a thread do the job, now or when it is its turn. From the loop."""
         with self._lock:
-            thread = self._idle.pop() if self._idle else None
-            if thread is None:
-                if self._count >= self._limit:
-                    self._waiting.append(job)
-                    return
-                thread = _Thread(self)
-                threading.Thread(target=thread.work, name=f"{self._name} {self._count + 1}", daemon=True).start()
-                self._count += 1
-        thread.jobs.put(job)
+            self._waiting.append(job)
+            if not self._somebody_is_about_to_take():
+                self._wake()
+                return
+        if self._look is None:
+            self._look = self._loop.call_later(_TRUST, self._look_again)
 
     def abandon(self, job: Job) -> None:
         """Nobody wants its result any more: it need not begin."""
@@ -86,8 +90,11 @@ class Threads:
 
     def close(self) -> None:
         """Idle threads end now, busy ones after their function."""
+        if self._look is not None:
+            self._look.cancel()
         with self._lock:
             self._closed = True
+            self._waiting.clear()
             idle = list(self._idle)
             self._idle.clear()
             self._count -= len(idle)
@@ -102,25 +109,17 @@ class Threads:
             async with asyncio.timeout(within):
                 await self._ended.wait()
 
-    def free(self, thread: _Thread) -> None:
-        """The thread has done its job: give it the next, or none, or note that it is idle."""
-        with self._lock:
-            while self._waiting:
-                job = self._waiting.popleft()
-                if not job.abandoned:
-                    thread.jobs.put(job)
-                    return
-            if not self._closed:
-                self._idle.append(thread)
-                return
-            thread.jobs.put(None)
-            self._count -= 1
-            if not self._count:
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    self._loop.call_soon_threadsafe(self._ended.set)
-
     def next_job(self, thread: _Thread) -> Job | None:
-        """What a free thread does next, which may be long in coming. None: end."""
+        """What a thread that is free does next, which may be long in coming. None: end."""
+        with self._lock:
+            if (job := self._take(thread)) is not None:
+                return job
+            if self._latest is thread:
+                self._latest = None
+            if self._closed:
+                self._end_one()
+                return None
+            self._idle.append(thread)
         try:
             return thread.jobs.get(timeout=_IDLE)
         except Empty:
@@ -131,6 +130,56 @@ class Threads:
                 self._count -= 1
                 return None
         return thread.jobs.get()  # chosen at the last moment: the job is on its way
+
+    def _somebody_is_about_to_take(self) -> bool:
+        return self._latest is not None and time.monotonic() - self._began < _TRUST
+
+    def _look_again(self) -> None:
+        self._look = None
+        with self._lock:
+            if not self._waiting:
+                self._helpers = 1
+                return
+            if self._somebody_is_about_to_take():
+                self._helpers = 1
+            else:
+                for _ in range(min(self._helpers, len(self._waiting))):
+                    self._wake()
+                self._helpers = min(2 * self._helpers, self._limit)
+            free = bool(self._idle) or self._count < self._limit
+            if self._waiting and free:
+                self._look = self._loop.call_later(_TRUST, self._look_again)
+
+    def _wake(self) -> None:
+        """Give the next job to an idle thread, or a new one. With the lock."""
+        if not self._waiting or not (self._idle or self._count < self._limit):
+            return
+        if self._idle:
+            thread = self._idle.pop()
+        else:
+            thread = _Thread(self)
+            self._count += 1
+            threading.Thread(target=thread.work, name=f"{self._name} {self._count}", daemon=True).start()
+        if (job := self._take(thread)) is not None:
+            thread.jobs.put(job)
+        else:
+            self._idle.append(thread)
+
+    def _take(self, thread: _Thread) -> Job | None:
+        """The next job that somebody still wants. With the lock."""
+        while self._waiting:
+            job = self._waiting.popleft()
+            if not job.abandoned:
+                self._latest = thread
+                self._began = time.monotonic()
+                return job
+        return None
+
+    def _end_one(self) -> None:
+        self._count -= 1
+        if not self._count:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._ended.set)
 
 
 class _Call:
@@ -151,8 +200,6 @@ class _Call:
             self.result = self._context.run(self._function)
         except BaseException as error:  # also SystemExit: a function must not end its provider
             self.error = error
-
-    def deliver(self) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._settle)
 
@@ -172,7 +219,5 @@ class _Thread:
         job = self.jobs.get()
         while job is not None:
             job.run()
-            self._owner.free(self)
-            job.deliver()
             del job  # what it holds
             job = self._owner.next_job(self)

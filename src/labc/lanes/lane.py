@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,6 +41,9 @@ logger = logging.getLogger("labc.lanes")
 
 _WRITE_BYTES = 1 << 18
 """Handed to the transport at a time: enough to fill a socket, little enough to stay fair between calls."""
+
+_SOON = 5.0
+"""Seconds. Much longer than ``heartbeat_interval``, at which deadlines are looked through."""
 
 _AT_ONCE_BYTES = 1 << 16
 """What a thread writes itself, at most; for more it wakes the loop."""
@@ -86,6 +90,9 @@ class Lane(asyncio.BufferedProtocol):
         """What a thread could not write, and goes before all else."""
         self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
         self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._deadlines: dict[int, float] = {}
+        """Of the calls that have no timer yet."""
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._serving: set[int] = set()
         self._room = asyncio.Event()
@@ -138,6 +145,11 @@ class Lane(asyncio.BufferedProtocol):
         """The peer's greeting. Raises HandshakeError or PeerLostError if there will be none."""
         return await asyncio.shield(self._greeted)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether :meth:`room` would not wait."""
+        return self._room.is_set()
+
     async def room(self, timeout: float) -> None:
         """Wait until less than ``max_pending_bytes`` wait to be sent.
 
@@ -154,8 +166,10 @@ class Lane(asyncio.BufferedProtocol):
                 f"{self._conversation.pending_bytes} bytes wait to be sent to {self}, and it takes none"
             ) from None
 
-    def request(self, name: str, arguments: Body, timeout: float) -> tuple[int, asyncio.Future[Answer]]:
+    def request(self, name: str, arguments: Body, deadline: float) -> tuple[int, asyncio.Future[Answer]]:
         """Send a request; its id, and what becomes of it. :meth:`cancel` it when nobody waits any more.
+
+        At the deadline (the loop's time) it has a TimeoutError, and is cancelled.
 
         Raises:
             PeerLostError: the lane is closed.
@@ -163,16 +177,21 @@ class Lane(asyncio.BufferedProtocol):
         """
         if self._end is not None:
             raise self._lost("no")
+        timeout = deadline - self._loop.time()
         with self._lock:
-            call_id = self._conversation.request(name, arguments, timeout=timeout)
+            call_id = self._conversation.request(name, arguments, timeout=max(0.0, timeout))
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[call_id] = future
+        if timeout < _SOON:
+            self._timers[call_id] = self._loop.call_at(deadline, self._late, call_id)
+        else:
+            self._deadlines[call_id] = deadline
         self._sent()
         return call_id, future
 
     def cancel(self, call_id: int) -> None:
         """The caller does not want the answer any more. Harmless when it has come."""
-        if self._calls.pop(call_id, None) is not None and self._end is None:
+        if self._answered_call(call_id) is not None and self._end is None:
             with self._lock:
                 self._conversation.cancel(call_id)
             self._sent()
@@ -201,7 +220,7 @@ class Lane(asyncio.BufferedProtocol):
         """Seconds until the peer answered, whatever else it does. Raises PeerLostError."""
         if self._end is not None:
             raise self._lost("no")
-        started = self._loop.time()
+        started = time.perf_counter()  # the loop's may count milliseconds
         with self._lock:
             ping_id = self._conversation.ping()
         answered = self._pings[ping_id] = self._loop.create_future()
@@ -210,7 +229,7 @@ class Lane(asyncio.BufferedProtocol):
             await answered
         finally:
             self._pings.pop(ping_id, None)
-        return self._loop.time() - started
+        return time.perf_counter() - started
 
     def close(self, reason: str = "") -> None:
         """Say goodbye and close, without waiting."""
@@ -270,14 +289,14 @@ class Lane(asyncio.BufferedProtocol):
     def _take(self, event: Event) -> None:
         match event:
             case Replied(id=call_id, head=head, buffers=buffers):
-                if (future := self._calls.pop(call_id, None)) and not future.done():
+                if (future := self._answered_call(call_id)) and not future.done():
                     future.set_result(Answer(head, tuple(buffers)))
             case Requested():
                 self._serving.add(event.id)
                 self._schedule_beat()
                 self._owner.requested(self, event)
             case Failed(id=call_id, failure=failure):
-                if (future := self._calls.pop(call_id, None)) and not future.done():
+                if (future := self._answered_call(call_id)) and not future.done():
                     future.set_exception(failure.to_exception())
             case Cancelled(id=call_id):
                 self._serving.discard(call_id)
@@ -299,6 +318,25 @@ class Lane(asyncio.BufferedProtocol):
                 logger.warning("the lane with %s is closed: %s", self, error)
                 self._flush()
                 self._finish(ProtocolError(f"the lane with {self} is closed: {error}"))
+
+    def _answered_call(self, call_id: int) -> asyncio.Future[Answer] | None:
+        """Nothing more is to come of this call from here."""
+        if self._deadlines.pop(call_id, None) is None and (timer := self._timers.pop(call_id, None)):
+            timer.cancel()
+        return self._calls.pop(call_id, None)
+
+    def _late(self, call_id: int) -> None:
+        future = self._calls.get(call_id)
+        self.cancel(call_id)
+        if future is not None and not future.done():
+            future.set_exception(TimeoutError())
+
+    def _watch_deadlines(self) -> None:
+        """Timers are only for what is due soon: most calls are answered long before."""
+        soon = self._loop.time() + _SOON
+        for call_id in [key for key, deadline in self._deadlines.items() if deadline < soon]:
+            deadline = self._deadlines.pop(call_id)
+            self._timers[call_id] = self._loop.call_at(deadline, self._late, call_id)
 
     def _sent(self) -> None:
         """Something is to be sent, and perhaps an answer to be waited for."""
@@ -376,6 +414,7 @@ class Lane(asyncio.BufferedProtocol):
         self._beat_timer = None
         if self._end is not None or self.idle:
             return
+        self._watch_deadlines()
         action = self._heartbeat.next(self._loop.time())
         if action.ping:
             with self._lock:
@@ -405,6 +444,10 @@ class Lane(asyncio.BufferedProtocol):
             self._greeted.exception()  # not "never retrieved", when nobody asks
         ran = "maybe" if self.peer is not None else "no"
         calls, self._calls = self._calls, {}
+        self._deadlines.clear()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         waiting: list[asyncio.Future[Any]] = [*calls.values(), *self._pings.values()]
         for future in waiting:
             if not future.done():

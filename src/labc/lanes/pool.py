@@ -108,6 +108,17 @@ class Pool:
     def lanes(self) -> list[Lane]:
         return [lane for lane in self._all if lane.usable]
 
+    def ready_lane(self, node_id: str) -> Lane | None:
+        """The lane to this node, if there is one that takes a request now."""
+        lane = self._lanes.get(node_id)
+        return lane if lane is not None and lane.usable and lane.has_room else None
+
+    def direct_lane_lost(self, node_id: str) -> None:
+        """The shared one may have broken with it, and only not know yet."""
+        lane = self._lanes.get(node_id)
+        if lane is not None and lane.idle:
+            lane.close("another lane to this node broke")
+
     async def lane(self, node: NodeRecord) -> Lane:
         """The lane to this node, opened now if there is none.
 

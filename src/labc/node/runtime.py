@@ -108,8 +108,10 @@ class Runtime:
 
     # Verbs.
 
-    async def call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
-        return await self.caller.call(self.caller.prepare(name, args, kwargs, options))
+    def call(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    ) -> Coroutine[Any, Any, Any]:
+        return self.caller.call(self.caller.prepare(name, args, kwargs, options))
 
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options

@@ -19,24 +19,29 @@ def complete(line: str) -> list[str]:
     return done.stdout.split()
 
 
+def complete_at_last(line: str) -> list[str]:
+    """The same, asked again where a busy machine took longer than Tab waits."""
+    return next((words for _ in range(10) if (words := complete(line))), [])
+
+
 @pytest.mark.usefixtures("server")
 def test_names_in_the_network() -> None:
-    assert complete("labc call e") == ["echo"]
-    assert "add" in complete("labc call ")
-    assert complete("labc ping se") == ["server"]
-    assert complete("labc fu") == ["functions"]
+    assert complete_at_last("labc call e") == ["echo"]
+    assert "add" in complete_at_last("labc call ")
+    assert complete_at_last("labc ping se") == ["server"]
+    assert complete_at_last("labc fu") == ["functions"]
 
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("verb", ["call echo", "nodes", "functions"])
 def test_places_in_the_network(verb: str) -> None:
-    assert complete(f"labc {verb} --node ") == ["server"]
-    assert complete(f"labc {verb} --host ") == [socket.gethostname()]
+    assert complete_at_last(f"labc {verb} --node ") == ["server"]
+    assert complete_at_last(f"labc {verb} --host ") == [socket.gethostname()]
 
 
 @pytest.mark.usefixtures("server")
 def test_ping_takes_nodes_and_hosts() -> None:
-    assert sorted(complete("labc ping ")) == sorted(["server", socket.gethostname()])
+    assert sorted(complete_at_last("labc ping ")) == sorted(["server", socket.gethostname()])
 
 
 def test_nobody_there_is_quick_and_silent(network: str) -> None:

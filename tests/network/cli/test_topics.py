@@ -56,6 +56,14 @@ def test_subscribe_leaves_when_the_time_is_over(run: Run) -> None:
     assert "labc: 0 of 2 messages came\n" in run("subscribe", "x", "--timeout", "0.1", "--count", "2", code=1).stderr
 
 
+def test_the_timeout_of_subscribe_may_be_very_long(run: Run, begin: Begin) -> None:
+    subscriber = begin("subscribe", "x", "--count", 1, "--timeout", "1e9")
+    subscriber.expect(LISTENS, stream="stderr")
+    run("publish", "x")
+    assert subscriber.wait() == 0
+    assert "Traceback" not in subscriber.errors
+
+
 @pytest.mark.usefixtures("network")
 def test_subscribe_ends_quietly_when_nobody_reads_any_more() -> None:
     """Also if no further message comes that it would fail to print."""

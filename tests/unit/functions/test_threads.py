@@ -222,3 +222,54 @@ def test_close_does_not_wait_for_the_busy() -> None:
         if thread.name.startswith("labc test"):
             thread.join(5.0)
     assert not names()
+
+
+def test_short_jobs_that_come_together_need_few_threads() -> None:
+    async def main() -> None:
+        pool = Threads(100, "labc test")
+        used = await asyncio.gather(*(begin(pool, lambda: threading.current_thread().name) for _ in range(500)))
+        assert len(set(used)) < 20
+        pool.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_jobs_that_wait_for_one_another_all_begin(count: int) -> None:
+    async def main() -> None:
+        pool = Threads(count, "labc test")
+        together = threading.Barrier(count)
+        await asyncio.gather(*(begin(pool, lambda: together.wait(5)) for _ in range(count)))
+        pool.close()
+
+    run(main)
+
+
+def test_the_loop_turns_while_many_more_jobs_wait_than_there_are_threads() -> None:
+    """However often help was called for."""
+
+    async def main() -> None:
+        pool = Threads(4, "labc test")
+        go = threading.Event()
+        jobs = [begin(pool, lambda: go.wait(5)) for _ in range(50)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+            pool._look_again()
+        go.set()
+        assert await asyncio.gather(*jobs) == [True] * 50
+        pool.close()
+
+    run(main)
+
+
+def test_a_job_is_not_held_up_by_a_long_one_before_it() -> None:
+    async def main() -> None:
+        pool = Threads(4, "labc test")
+        go = threading.Event()
+        long = begin(pool, lambda: go.wait(5))
+        assert await begin(pool, lambda: go.is_set()) is False
+        go.set()
+        assert await long
+        pool.close()
+
+    run(main)
