@@ -29,6 +29,8 @@ class Election:
     listen_first: bool = False
     """For a node whose root has just died: the port is free now, and the link comes back by itself."""
 
+    patient: bool = field(default=False, init=False)
+    """Give whoever holds the port more time for an answer: many nodes may be starting at once."""
     _silent: bool = field(default=False, init=False)
     _refusals: int = field(default=0, init=False)
     """How often in a row the port could not be taken, and no root answered there."""
@@ -45,7 +47,11 @@ class Election:
 
     def connect_failed(self, seconds: float) -> None:
         """No root was reached, and this is how long the attempt took."""
-        self._silent = seconds >= REFUSED_WITHIN
+        silent = seconds >= REFUSED_WITHIN
+        if silent and not self.listen_first and not self.patient:
+            self.patient = True
+            return
+        self._silent = silent
         self._next = "listen"
 
     def listen_failed(self) -> None:

@@ -19,6 +19,8 @@ from labc.settings import Settings
 
 _OPEN_TIMEOUT_MS = 1000
 """How long a port that accepts a connection may take to answer as a root (Zenoh: 10 s)."""
+_PATIENT_TIMEOUT_MS = 3000
+"""The same at a second try, when a node starts: with 200 that start at once on 2 cores a root takes some seconds."""
 
 _RETRY = {"period_init_ms": 20, "period_max_ms": 100, "period_increase_factor": 2}
 
@@ -31,10 +33,10 @@ zenoh.try_init_log_from_env()  # type: ignore[no-untyped-call]
 logging.getLogger("zenoh.handlers").setLevel(logging.CRITICAL)
 
 
-def open_client(settings: Settings) -> zenoh.Session:
+def open_client(settings: Settings, *, patient: bool = False) -> zenoh.Session:
     """A session with the root of this host. Later it finds a new root on the same ports by itself.
 
-    Blocks up to a second for each port that accepts connections and stays silent.
+    Blocks up to a second for each port that accepts connections and stays silent; ``patient``: three.
 
     Raises:
         zenoh.ZError: there is no root now.
@@ -48,6 +50,7 @@ def open_client(settings: Settings) -> zenoh.Session:
             "connect/timeout_ms": 0,  # one try now; the retry below is for the time after a loss
             "connect/retry": _RETRY,
             "scouting/multicast/enabled": False,
+            "transport/unicast/open_timeout": _PATIENT_TIMEOUT_MS if patient else _OPEN_TIMEOUT_MS,
         },
     )
 
@@ -91,11 +94,11 @@ def abandon(things: list[Any]) -> None:
 
 def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
     config = zenoh.Config()
-    values |= {
+    values = {
         "transport/link/tx/lease": int(settings.fabric_lease * 1000),
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,
-    }
+    } | values
     for key, value in values.items():
         config.insert_json5(key, json.dumps(value))
     return zenoh.open(config)

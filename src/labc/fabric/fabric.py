@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import zenoh
 
@@ -43,14 +43,15 @@ class TokenEvent:
     appeared: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What arrived on a topic. ``attachment`` is None for one that no labc node published."""
+class Publication(NamedTuple):
+    """What arrived on a topic."""
 
     key: str
     payload: bytes
     attachment: bytes | None
+    """None: no labc node published it."""
     encoding: str
+    """Of one that no labc node published."""
 
 
 class Declared:
@@ -394,12 +395,9 @@ class Fabric:
 
 def _publication(sample: Any) -> Publication:
     attachment = sample.attachment
-    return Publication(
-        str(sample.key_expr),
-        sample.payload.to_bytes(),
-        attachment.to_bytes() if attachment is not None else None,
-        str(sample.encoding),
-    )
+    if attachment is None:
+        return Publication(str(sample.key_expr), sample.payload.to_bytes(), None, str(sample.encoding))
+    return Publication(str(sample.key_expr), sample.payload.to_bytes(), attachment.to_bytes(), "")
 
 
 def new_id() -> str:

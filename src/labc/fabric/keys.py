@@ -15,6 +15,7 @@ meaning, so that any printable text is carried unharmed.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ def unescape(level: str) -> str:
     return unquote(level)
 
 
+@functools.lru_cache(1024)
 def _escape_topic(topic: str) -> str:
     """Levels stay levels, ``*`` and ``**`` stay wildcards, the rest is escaped.
 
@@ -50,13 +52,18 @@ def _escape_topic(topic: str) -> str:
     return "/".join(key)
 
 
-@dataclass(frozen=True, slots=True)
+@functools.lru_cache(1024)
+def _unescape_topic(levels: str) -> str:
+    return "/".join(unescape(level) for level in levels.split("/"))
+
+
+@dataclass(frozen=True)
 class Keys:
     """The keys of one network."""
 
     network: str
 
-    @property
+    @functools.cached_property
     def base(self) -> str:
         return f"labc/{escape(self.network)}/network"
 
@@ -103,8 +110,7 @@ class Keys:
 
     def parse_topic(self, key: str) -> str:
         """The topic, whatever published it."""
-        levels = key.removeprefix(f"{self.base}/topic/").split("/")
-        return "/".join(unescape(level) for level in levels)
+        return _unescape_topic(key.removeprefix(f"{self.base}/topic/"))
 
     def ask(self, node_id: str) -> str:
         return f"{self.base}/ask/{node_id}"

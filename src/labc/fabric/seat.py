@@ -140,7 +140,7 @@ class Seat:
     async def _connect(self, election: Election) -> None:
         started = time.monotonic()
         try:
-            session = await self._worker.run(self._open_client)
+            session = await self._worker.run(lambda: self._open_client(election.patient))
         except zenoh.ZError:
             election.connect_failed(time.monotonic() - started)
             return
@@ -166,8 +166,8 @@ class Seat:
 
     # What is opened is kept at once, as who waits for it may be cancelled.
 
-    def _open_client(self) -> zenoh.Session:
-        self.session = open_client(self._settings)
+    def _open_client(self, patient: bool) -> zenoh.Session:
+        self.session = open_client(self._settings, patient=patient)
         return self.session
 
     def _open_router(self, port: int) -> zenoh.Session:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,14 +26,13 @@ class Sender:
         return f"{self.node} on {self.host}" if self.node else "not a labc node"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message, as it was published."""
 
     topic: str
     args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    sender: Sender = field(default_factory=Sender)
+    kwargs: dict[str, Any] = {}
+    sender: Sender = Sender()
     time: datetime | None = None
     """When it was published, by the sender's clock, in UTC."""
 
@@ -64,10 +64,12 @@ def pack(sender: Sender, seconds: float, args: tuple[Any, ...], kwargs: dict[str
         CarryError: with the place of the value that can't be carried.
     """
     body = encode_arguments(args, kwargs)
-    sizes = [len(body.head), *(buffer.nbytes for buffer in body.buffers)]
+    head, buffers = body.head, body.buffers
+    if not buffers:
+        return head, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)]))
+    sizes = [len(head), *(buffer.nbytes for buffer in buffers)]
     origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes)
-    payload = bytes(body.head) if not body.buffers else b"".join([body.head, *body.buffers])
-    return payload, _encode_origin(origin)
+    return b"".join([head, *buffers]), _encode_origin(origin)
 
 
 def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Message:
@@ -85,13 +87,22 @@ def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) 
         return Message(topic, (_foreign(payload, encoding),))
     if sum(origin.sizes) != len(payload) or not origin.sizes or min(origin.sizes) < 0:
         raise CarryError(f"a message on {topic!r}", "its parts do not add up")
+    sender = _sender(origin.host, origin.node, origin.node_id)
+    if len(origin.sizes) == 1:
+        args, kwargs = decode_arguments(payload)
+        return Message(topic, args, kwargs, sender, when)
     parts, start = [], 0
     view = memoryview(payload)
     for size in origin.sizes:
         parts.append(view[start : start + size])
         start += size
     args, kwargs = decode_arguments(parts[0], parts[1:])
-    return Message(topic, tuple(args), dict(kwargs), Sender(origin.host, origin.node, origin.node_id), when)
+    return Message(topic, args, kwargs, sender, when)
+
+
+@functools.lru_cache(1024)  # the same ones again and again
+def _sender(host: str, node: str, node_id: str) -> Sender:
+    return Sender(host, node, node_id)
 
 
 def _foreign(payload: bytes, encoding: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from labc.directory import NodeRecord, check_topic, matches
+from labc.directory import NodeRecord, matches
 from labc.errors import CallTimeoutError, ClosedError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
@@ -89,7 +89,7 @@ class Topics:
             The ids of the nodes that want to be waited for: give them to :meth:`publish_held`.
         """
         payload, origin = pack(self._sender, time.time(), tuple(args), dict(kwargs))
-        self._fabric.publish(self._fabric.keys.topic(check_topic(topic)), payload, origin)
+        self._fabric.publish(self._fabric.keys.topic(topic), payload, origin)
         self.published += 1
         return self.holders(topic)
 

@@ -47,6 +47,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
             raise ProtocolError(f"a request can't be read: {error}") from error
 
 
+_TEXT = frozenset({str})
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Request).decode
 
@@ -67,7 +68,8 @@ def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> t
         CarryError: a value can't be decoded here.
     """
     value = decode(raw, buffers, "arguments")
-    match value:
-        case [list(args), dict(kwargs)] if all(type(name) is str for name in kwargs):
+    if type(value) is list and len(value) == 2:
+        args, kwargs = value
+        if type(args) is list and type(kwargs) is dict and _TEXT.issuperset(map(type, kwargs)):
             return tuple(args), kwargs
     raise CarryError("arguments", "not a list of arguments and a map of named ones")

@@ -24,6 +24,9 @@ def test_who_loses_the_race_for_the_port_connects_to_the_winner() -> None:
 def test_a_port_that_is_held_in_silence_is_passed_over() -> None:
     election = Election(PORTS)
     election.connect_failed(SLOW)
+    assert election.step()[0] == "connect"
+    assert election.patient, "its holder may be a root to which many come at once"
+    election.connect_failed(SLOW)
     assert election.step() == ("listen", 1)
     election.listen_failed()
     assert election.step() == ("listen", 2)
@@ -39,6 +42,7 @@ def test_orphans_reach_for_the_port_before_they_wait_for_a_root() -> None:
     election.listen_failed()
     assert election.step()[0] == "connect"
     election.connect_failed(SLOW)
+    assert not election.patient, "the others wait for a root"
     assert election.step() == ("listen", 1)
     election.listen_failed()
     assert election.step() == ("listen", 2)
