@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
-from labc.errors import BlockingCallError, ClosedError, LabcError
+from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
 from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
 from labc.node import Face, FunctionInfo, Node, NodeInfo, Registering, Runtime, Verbs, process
 from labc.portal import Portal, portal, running_loop
@@ -53,13 +53,21 @@ class BlockingVerbs(Verbs):
 
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
-        rooms = self._portal.node().rooms()
+        node = self._portal.node()
+        rooms = node.rooms()
         if running_loop() is rooms.loop:
             if rooms.is_held(topic):  # otherwise it does not block
                 raise BlockingCallError("publish")
         elif rooms.fabric.looks_around:
             self._portal.run("publish", lambda r: r.fabric.looked_around())
-        if holders := rooms.publish_now(topic, args, kwargs):
+        try:
+            holders = rooms.publish_now(topic, args, kwargs)
+        except (ClosedError, FabricError):
+            if node in process.nodes:
+                raise
+            self._portal.stay_out_if_leaving()
+            raise ClosedError(f"the node {node.name!r} is closed") from None
+        if holders:
             self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
 
     def nodes(self) -> list[NodeInfo]:

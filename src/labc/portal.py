@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from labc.errors import BlockingCallError, ClosedError, LabcError, SettingsError
+from labc.errors import BlockingCallError, ClosedError, LabcError, PeerLostError, SettingsError
 from labc.functions import Detour, Options, being_spawned, in_pool
 from labc.node import Node, Operation, process, run_operation
 
@@ -132,15 +132,16 @@ class Portal:
         except BaseException as error:
             work.close()
             if isinstance(error, CancelledError) or (isinstance(error, RuntimeError) and rooms.loop.is_closed()):
-                self._stay_out_if_leaving()
+                self.stay_out_if_leaving()
                 raise ClosedError(f"the node {node.name!r} is closed") from None
             raise
         try:
             return _result(future, rooms.loop)
         except BaseException as error:
             future.cancel()
-            self._stay_out_if_leaving()
-            if isinstance(error, CancelledError):
+            self.stay_out_if_leaving()
+            gone = isinstance(error, PeerLostError) and node not in process.nodes
+            if gone or isinstance(error, CancelledError):
                 raise ClosedError(f"the node {node.name!r} was closed before labc.{verb}() came to its end") from None
             raise
 
@@ -197,10 +198,10 @@ class Portal:
         if threading.current_thread() is threading.main_thread() and not self._ended:
             self._leaving = False  # it served, was interrupted, and goes on
         elif self._leaving or self._ended:
-            self._stay_out_if_leaving()
+            self.stay_out_if_leaving()
             raise ClosedError("the program is ending, and has left the network")
 
-    def _stay_out_if_leaving(self) -> None:
+    def stay_out_if_leaving(self) -> None:
         """A daemon thread ends with the program, and not with a traceback."""
         while (self._leaving or self._ended) and threading.current_thread().daemon:
             time.sleep(3600.0)

@@ -77,6 +77,9 @@ class Fabric:
         self._loop = asyncio.get_running_loop()
         self._worker = Worker("labc fabric")
         self._publishing = threading.Lock()
+        self._putting = threading.Lock()
+        """No thread is in the engine with a message when the program ends, which would abort it."""
+        self._left = False
         self._bulk: Bulk | None = None
         self._bulk_ended = asyncio.Event()
         self._large_keys: set[str] = set()
@@ -113,6 +116,8 @@ class Fabric:
         """
         if self._early:
             await self.looked_around()
+        with self._putting:
+            self._left = True
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 if self._bulk:
@@ -291,8 +296,12 @@ class Fabric:
         if key in self._large_keys:
             self._bulk_sender().put(key, payload, attachment, may_drop=True)
         else:
+            publisher = self._publisher(key)
             try:
-                self._publisher(key).put(payload, attachment=attachment)
+                with self._putting:
+                    if self._left:
+                        raise ClosedError("the node is closed")
+                    publisher.put(payload, attachment=attachment)
             except zenoh.ZError as error:
                 raise FabricError(f"nothing can be published: {error}") from error
 
@@ -314,7 +323,10 @@ class Fabric:
                 if len(self._publishers) >= _MAX_PUBLISHERS:  # of a program that makes up topics without end
                     for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
                         del self._publishers[old]  # it ends when no other thread is using it
-                publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+                try:
+                    publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+                except zenoh.ZError as error:
+                    raise FabricError(f"nothing can be published: {error}") from error
                 self._publishers[key] = publisher
         return publisher
 

@@ -156,7 +156,7 @@ class Caller:
         if (node := self._near(asked)) is None:
             raise Detour(None)
         try:
-            lane = self._pool.direct_lane(node)
+            lane = self._pool.direct_lane(node, asked.deadline)
         except PeerLostError as error:
             raise Detour((node, error)) from None
         if lane is None:
@@ -230,12 +230,15 @@ class Caller:
         if not tried and (node := self._near(asked)) is not None:
             return node
         if candidates := self._candidates(asked, tried):
-            options = asked.options
-            if not tried and (route := equally_near(candidates, self._here)):
-                self._routes[asked.name, options.host, options.node] = route
-            return candidates[0].node
+            return self._chosen(asked, candidates, tried)
         with self._neighbourhood.using(asked.name):
             return await self._wait_for_one(asked, tried)
+
+    def _chosen(self, asked: Asked, candidates: list[Candidate], tried: set[str]) -> NodeRecord:
+        options = asked.options
+        if not tried and (route := equally_near(candidates, self._here)):
+            self._routes[asked.name, options.host, options.node] = route
+        return candidates[0].node
 
     async def _wait_for_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
         find_timeout = asked.options.find_timeout
@@ -244,7 +247,7 @@ class Caller:
         await self._watch(asked, min(started + max(patience, _SETTLE_WAIT), asked.deadline))
         while True:
             if candidates := self._candidates(asked, tried):
-                return candidates[0].node
+                return self._chosen(asked, candidates, tried)
             lost = self._directory.last_lost(asked.name)
             wait = min(patience, _BEREAVED_WAIT) if lost and find_timeout is None else patience
             until = started + wait
@@ -252,7 +255,7 @@ class Caller:
                 min(until, asked.deadline)
             ):
                 if candidates := self._candidates(asked, tried):
-                    return candidates[0].node
+                    return self._chosen(asked, candidates, tried)
                 if time.monotonic() >= asked.deadline < until:
                     raise CallTimeoutError(asked.name, asked.timeout, ran="no")
                 raise await self._not_found(asked, lost)

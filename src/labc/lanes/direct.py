@@ -9,12 +9,11 @@ from __future__ import annotations
 import select
 import socket
 import struct
-import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
@@ -42,33 +41,33 @@ POSSIBLE = hasattr(socket, "MSG_DONTWAIT")
 _WRITE_BYTES = 1 << 18
 _MAX_PER_NODE = 16
 """Calls beyond share the lane of the event loop."""
-_CANCEL_WITHIN = 0.1
 _IDLE = 10.0
 """Seconds after which a lane that nobody uses is closed."""
+_CONNECT_WITHIN = 0.5
+"""Not long: the lane of the event loop is there."""
+_CANCEL_WITHIN = 0.1
 
 
 class DirectLane:
     """One connection, in use by one call at a time. ``is_present()`` tells whether the network vouches for the peer."""
 
     def __init__(
-        self,
-        connection: socket.socket,
-        greeting: Greeting,
-        settings: Settings,
-        node: NodeRecord,
-        is_present: Callable[[], bool],
+        self, greeting: Greeting, settings: Settings, node: NodeRecord, is_present: Callable[[], bool]
     ) -> None:
         self.node = node
         self.used = 0.0
         """When the last call ended (monotonic)."""
-        self._socket = connection
         self._settings = settings
         self._is_present = is_present
         self._conversation = Conversation(greeting, initiator=True, max_message_bytes=settings.max_message_bytes)
+        self._socket: socket.socket | None = None
         self._poll = select.poll()
-        self._poll.register(connection, select.POLLIN)
         self._events: deque[Event] = deque()
+        self._out: deque[memoryview] = deque()
+        """Taken from the conversation, and not yet written."""
         self._greeted = False
+        self._sent = False
+        """Whether all of the request was written: before, it can't have run."""
         self._end: LabcError | None = None
         self._beat: Heartbeat | None = None
         self._tick = 0.0
@@ -77,14 +76,38 @@ class DirectLane:
     def usable(self) -> bool:
         return self._end is None
 
+    def connect(self, address: str, timeout: float) -> None:
+        """Connect, and greet.
+
+        Raises:
+            OSError: nobody answers there.
+            LabcError: somebody does, and there can be no lane.
+        """
+        deadline = time.monotonic() + timeout
+        try:
+            self.attach(_connected(address, timeout))
+            while not self._greeted:
+                self._exchange(deadline - timeout, deadline)
+                self._settled(0)
+        except BaseException:
+            if self._socket is not None:
+                self._socket.close()
+            raise
+
+    def attach(self, connection: socket.socket) -> None:
+        """Talk on this socket, which blocks."""
+        self._socket = connection
+        self._poll.register(connection, select.POLLIN | select.POLLOUT)
+
     def still_open(self) -> bool:
         """Whether the peer has not closed it while it was idle."""
-        if not self._poll.poll(0):
-            return self._end is None
         try:
-            with suppress(BlockingIOError):
+            self._settled(0)
+            while self._ready(select.POLLIN, 0.0):
                 self._receive(socket.MSG_DONTWAIT)
-            self._settled()
+                self._settled(0)
+            self._write()  # answers to pings
+            self._settled(0)
         except LabcError:
             return False
         return True
@@ -103,15 +126,12 @@ class DirectLane:
         started = time.monotonic()
         call_id = self._conversation.request(name, arguments, timeout=max(0.0, deadline - started))
         self._beat = None
+        self._sent = False
         try:
-            self._send(deadline)
             while (outcome := self._settled(call_id)) is None:
-                self._wait_for_more(started, deadline)
+                self._exchange(started, deadline)
         except TimeoutError:
-            if self._end is None:
-                self._conversation.cancel(call_id)
-                with suppress(TimeoutError, LabcError):
-                    self._send(time.monotonic() + _CANCEL_WITHIN)
+            self._take_back(call_id)
             raise
         except Exception:
             raise
@@ -127,19 +147,21 @@ class DirectLane:
         if self._end is None:
             self._end = PeerLostError(str(self.node), reason)
             self._conversation.goodbye(reason)
-            with suppress(TimeoutError, LabcError):
-                self._send(0.0)
-        self._socket.close()
+            with suppress(LabcError):
+                self._write()
+        if self._socket is not None:
+            self._socket.close()
         self._conversation.release()
 
     def interrupt(self) -> None:
         """From another thread: the call that is open shall end, as if the peer were gone."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     # Within.
 
-    def _settled(self, call_id: int = 0) -> Replied | Failed | None:
+    def _settled(self, call_id: int) -> Replied | Failed | None:
         """What became of the call, by what has arrived.
 
         Raises:
@@ -152,104 +174,125 @@ class DirectLane:
                 case Greeted():
                     self._greeted = True
                 case GoodbyeReceived(reason=reason):
-                    self._lose(PeerLostError(str(self.node), reason, ran=self._ran))
+                    self._lose(reason)
                 case Refused(sentence=sentence):
-                    self._lose(HandshakeError(f"no lane with {self.node}: {sentence}"))
+                    self._end = HandshakeError(f"no lane with {self.node}: {sentence}")
                 case Broken(error=error):
-                    self._lose(ProtocolError(f"the lane with {self.node} is closed: {error}"))
+                    self._end = ProtocolError(f"the lane with {self.node} is closed: {error}")
+        if self._end is not None:
+            raise self._end
         return None
 
-    @property
-    def _ran(self) -> Any:
-        return "maybe" if self._greeted else "no"
+    def _lose(self, reason: str) -> None:
+        """To be raised when all that has arrived is settled: the answer may be in it."""
+        if self._end is None:
+            self._end = PeerLostError(str(self.node), reason, ran="maybe" if self._sent and self._greeted else "no")
 
-    def _lose(self, error: LabcError) -> None:
-        self._end = error
-        raise error
+    def _take_back(self, call_id: int) -> None:
+        """Nobody waits for this call any more. In the middle of a frame there is no going on."""
+        self._conversation.cancel(call_id)
+        until = time.monotonic() + _CANCEL_WITHIN
+        with suppress(LabcError):
+            while not self._write() and self._ready(select.POLLOUT, until - time.monotonic()):
+                pass
+        if self._out:
+            self._lose("it took too long to take a message")
 
-    def _wait_for_more(self, started: float, deadline: float) -> None:
-        """Returns when something has arrived, or it is time for a sign of life."""
+    def _exchange(self, started: float, deadline: float) -> None:
+        """Write what is pending, and wait until something has arrived, or more can be written, or for a moment."""
         wait = min(self._settings.heartbeat_interval / 2, deadline - time.monotonic())
         if wait <= 0:
             raise TimeoutError
-        self._wake_after(max(wait, 0.001))
         try:
+            if not self._write():
+                if not (ready := self._ready(select.POLLIN | select.POLLOUT, wait)):
+                    self._look_after_peer(started)
+                elif ready & ~select.POLLOUT:
+                    self._receive(socket.MSG_DONTWAIT)
+                return
+            self._sent = self._sent or not self._conversation.pending_bytes
+            self._wake_after(max(wait, 0.001))
             self._receive()
         except BlockingIOError:
             self._look_after_peer(started)
 
+    def _write(self) -> bool:
+        """Write as much of what is pending as can be, now. False: there is more."""
+        assert self._socket is not None
+        while True:
+            if not self._out:
+                self._out.extend(map(memoryview, self._conversation.take(_WRITE_BYTES)))
+                if not self._out:
+                    return True
+            data = self._out[0]
+            try:
+                count = self._socket.send(data, socket.MSG_DONTWAIT)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                self._read_the_rest()
+                self._lose(f"the connection broke ({error})")
+                return False
+            if count == len(data):
+                self._out.popleft()
+            else:
+                self._out[0] = data[count:]
+
+    def _read_the_rest(self) -> None:
+        """The peer takes nothing more, but may have answered."""
+        with suppress(BlockingIOError):
+            while self._end is None:
+                self._receive(socket.MSG_DONTWAIT)
+
+    def _receive(self, flags: int = 0) -> None:
+        """Raises BlockingIOError: nothing came."""
+        assert self._socket is not None
+        try:
+            count = self._socket.recv_into(self._conversation.get_buffer(), 0, flags)
+        except (BlockingIOError, InterruptedError):
+            raise BlockingIOError from None
+        except OSError as error:
+            self._lose(f"the connection broke ({error})")
+            return
+        if not count:
+            self._lose("the connection was closed")
+            return
+        if self._beat is not None:
+            self._beat.heard(time.monotonic())
+        self._events += self._conversation.buffer_updated(count)
+
+    def _look_after_peer(self, started: float) -> None:
+        if self._beat is None:
+            self._beat = Heartbeat(self._settings.heartbeat_interval, self._settings.heartbeat_timeout, started)
+        action = self._beat.next(time.monotonic())
+        if action.ping:
+            self._conversation.ping()
+        if action.lost and not self._is_present():
+            self._lose(f"no sign of life for {self._settings.heartbeat_timeout:g} s")
+
+    def _ready(self, wanted: int, seconds: float) -> int:
+        """What the socket is ready for, of POLLIN and POLLOUT and with errors, now or within so long."""
+        assert self._socket is not None
+        self._poll.modify(self._socket, wanted)
+        found = self._poll.poll(max(0.0, seconds) * 1000)
+        return found[0][1] if found else 0
+
     def _wake_after(self, seconds: float) -> None:
         """Let ``recv`` end by itself: one system call for a wait with a timeout, where a poll before it makes two."""
+        assert self._socket is not None
         if seconds != self._tick:
             self._tick = seconds
             whole = int(seconds)
             limit = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
-    def _receive(self, flags: int = 0) -> None:
-        try:
-            count = self._socket.recv_into(self._conversation.get_buffer(), 0, flags)
-        except (BlockingIOError, InterruptedError):
-            raise BlockingIOError from None
-        except OSError as error:
-            self._lose(PeerLostError(str(self.node), f"the connection broke ({error})", ran=self._ran))
-        if not count:
-            self._lose(PeerLostError(str(self.node), "the connection was closed", ran=self._ran))
-        if self._beat is not None:
-            self._beat.heard(time.monotonic())
-        self._events += self._conversation.buffer_updated(count)
-        if self._conversation.pending_bytes:  # answers to pings
-            self._send(time.monotonic() + self._settings.heartbeat_timeout)
-
-    def _look_after_peer(self, started: float) -> None:
-        now = time.monotonic()
-        if self._beat is None:
-            self._beat = Heartbeat(self._settings.heartbeat_interval, self._settings.heartbeat_timeout, started)
-        action = self._beat.next(now)
-        if action.ping:
-            self._conversation.ping()
-            self._send(now + self._settings.heartbeat_timeout)
-        if action.lost and not self._is_present():
-            seconds = self._settings.heartbeat_timeout
-            self._lose(PeerLostError(str(self.node), f"no sign of life for {seconds:g} s", ran=self._ran))
-
-    def _send(self, deadline: float) -> None:
-        """Write all that is pending."""
-        while chunks := self._conversation.take(_WRITE_BYTES):
-            for chunk in chunks:
-                self._write(memoryview(chunk), deadline)
-
-    def _write(self, data: memoryview, deadline: float) -> None:
-        started = time.monotonic()
-        while True:
-            try:
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError as error:
-                self._lose(PeerLostError(str(self.node), f"the connection broke ({error})", ran=self._ran))
-            if not data:
-                return
-            self._wait_for_room(started, deadline)
-
-    def _wait_for_room(self, started: float, deadline: float) -> None:
-        """Until the peer takes more. Meanwhile read what it says, or both would wait."""
-        wait = min(self._settings.heartbeat_interval / 2, deadline - time.monotonic())
-        if wait <= 0:  # in the middle of a frame: there is no going on
-            self._end = PeerLostError(str(self.node), "it took too long to take a message")
-            raise TimeoutError
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN | select.POLLOUT)
-        ready = poll.poll(wait * 1000)
-        if not ready:
-            self._look_after_peer(started)
-        elif ready[0][1] & ~select.POLLOUT:
-            with suppress(BlockingIOError):
-                self._receive(socket.MSG_DONTWAIT)
-
 
 class DirectLanes:
-    """Those of one node, by peer; for any thread."""
+    """Those of one node, by peer; for any thread.
+
+    There is no lock that a Ctrl-C could leave locked: single operations of deques and sets are whole. A lane that it
+    makes a thread forget is gone with its last reference.
+    """
 
     def __init__(
         self, settings: Settings, greeting: Callable[..., Greeting], is_present: Callable[[str], bool]
@@ -257,92 +300,75 @@ class DirectLanes:
         self._settings = settings
         self._greeting = greeting
         self._is_present = is_present
-        self._lock = threading.Lock()
-        self._idle: dict[str, list[DirectLane]] = {}
-        self._busy: dict[str, set[DirectLane]] = {}
+        self._idle: dict[str, deque[DirectLane]] = {}
+        """The one that was used last is at the right end."""
+        self._busy: dict[str, weakref.WeakSet[DirectLane]] = {}
         self._closed = False
 
     def busy(self, node_id: str) -> int:
         """Calls to this node that it has not answered yet."""
-        return len(self._busy.get(node_id, ()))
+        busy = self._busy.get(node_id)
+        return len(busy) if busy else 0
 
-    def take(self, node: NodeRecord, address: str) -> DirectLane | None:
-        """A lane for one call, to be given back; None: there are too many, or none can be made.
+    def take(self, node: NodeRecord, address: str, deadline: float) -> DirectLane | None:
+        """A lane for one call, to be given back; None: there are too many.
 
         Raises:
-            PeerLostError: the node is on this host, and is not there any more.
+            OSError, LabcError: none can be made.
         """
-        while True:
-            with self._lock:
-                busy = self._busy.setdefault(node.id, set())
-                if self._closed or len(busy) >= _MAX_PER_NODE:
-                    return None
-                idle = self._idle.get(node.id)
-                lane = idle.pop() if idle else None
-                if lane is not None:
-                    busy.add(lane)
-            if lane is None:
-                return self._connect(node, address)
-            if lane.still_open():
-                return lane
-            self.give_back(lane)
+        idle = self._idle.get(node.id)
+        while idle:
+            with suppress(IndexError):  # another thread was faster
+                lane = idle.pop()
+                if lane.still_open():
+                    self._busy[node.id].add(lane)
+                    return lane
+                lane.close("")
+        busy = self._busy.setdefault(node.id, weakref.WeakSet())
+        greeting = self._greeting(node.id, [ONE_WAY])
+        lane = DirectLane(greeting, self._settings, node, lambda: self._is_present(node.id))
+        busy.add(lane)
+        if self._closed or len(busy) > _MAX_PER_NODE:
+            busy.discard(lane)
+            return None
+        try:
+            lane.connect(address, min(_CONNECT_WITHIN, deadline - time.monotonic()))
+        except BaseException:
+            busy.discard(lane)
+            raise
+        return lane
 
     def give_back(self, lane: DirectLane) -> None:
-        with self._lock:
-            if (busy := self._busy.get(lane.node.id)) is not None:
-                busy.discard(lane)
-            keep = lane.usable and not self._closed
-            if keep:
-                lane.used = time.monotonic()
-                self._idle.setdefault(lane.node.id, []).append(lane)
-        if not keep:
-            lane.close("the node is leaving")
+        if (busy := self._busy.get(lane.node.id)) is not None:
+            busy.discard(lane)
+        if not lane.usable:
+            lane.close("")
+            return
+        lane.used = time.monotonic()
+        self._idle.setdefault(lane.node.id, deque()).append(lane)
+        if self._closed:
+            self.close_idle(unused_for=0.0)
 
-    def close_idle(self, node_id: str | None = None, unused_for: float = _IDLE) -> None:
-        """Close what was not used for so long; to one node, or to all."""
-        limit = time.monotonic() - unused_for
-        with self._lock:
-            chosen = [node_id] if node_id is not None else list(self._idle)
-            old = [lane for key in chosen for lane in self._idle.get(key, ()) if lane.used <= limit]
-            for lane in old:
-                self._idle[lane.node.id].remove(lane)
-            for key in chosen:
-                if not self._idle.get(key) and not self._busy.get(key):
-                    self._idle.pop(key, None)
-                    self._busy.pop(key, None)
-        for lane in old:
-            lane.close("it is not used any more")
+    def close_idle(self, node_id: str | None = None, unused_for: float | None = None) -> None:
+        """Close what was not used for so long (10 s); to one node, or to all."""
+        limit = time.monotonic() - (_IDLE if unused_for is None else unused_for)
+        for key in [node_id] if node_id is not None else list(self._idle):
+            idle = self._idle.get(key)
+            while idle:
+                with suppress(IndexError):
+                    lane = idle.popleft()
+                    if lane.used > limit:
+                        idle.appendleft(lane)
+                        break
+                    lane.close("it is not used any more")
 
     def close(self) -> None:
         """What is open ends with a PeerLostError in the thread that waits for it."""
-        with self._lock:
-            self._closed = True
-            for lane in [lane for lanes in self._busy.values() for lane in lanes]:
+        self._closed = True
+        for busy in list(self._busy.values()):
+            for lane in list(busy):
                 lane.interrupt()
         self.close_idle(unused_for=0.0)
-
-    def forget(self) -> None:
-        """After fork, in the child: they are the parent's."""
-        self._lock = threading.Lock()
-        self._closed = True
-
-    def _connect(self, node: NodeRecord, address: str) -> DirectLane | None:
-        try:
-            connection = _connected(address, self._settings.connect_timeout)
-        except ConnectionRefusedError as error:
-            if unix_path(address) is None:
-                return None
-            raise PeerLostError(str(node), f"{address}: {error.strerror}", ran="no") from None
-        except OSError:
-            return None
-        greeting = self._greeting(node.id, [ONE_WAY])
-        lane = DirectLane(connection, greeting, self._settings, node, lambda: self._is_present(node.id))
-        with self._lock:
-            if not self._closed:
-                self._busy.setdefault(node.id, set()).add(lane)
-                return lane
-        lane.close("the node is leaving")
-        return None
 
 
 def _connected(address: str, timeout: float) -> socket.socket:

@@ -139,18 +139,26 @@ class Pool:
                 raise PeerLostError(str(node), "it left the network", ran="no") from None
             raise
 
-    def direct_lane(self, node: NodeRecord) -> DirectLane | None:
+    def direct_lane(self, node: NodeRecord, deadline: float) -> DirectLane | None:
         """For one call of the thread that asks; give it back to :attr:`direct`. None: take the way over the loop.
 
         Raises:
             PeerLostError: the node is on this host, and is not there any more.
         """
         address = self._endpoints.get(node.id)
-        if address is None:
-            if not (ABSTRACT_SOCKETS and node.host_id == self._here.host_id):
-                return None
+        if address is None and ABSTRACT_SOCKETS and node.host_id == self._here.host_id:
             address = self._endpoints[node.id] = unix_address(node.id)
-        return self.direct.take(node, address) if DIRECT_POSSIBLE else None
+        if address is None or not DIRECT_POSSIBLE:
+            return None
+        try:
+            return self.direct.take(node, address, deadline)
+        except ConnectionRefusedError as error:
+            if unix_path(address) is not None:
+                raise PeerLostError(str(node), f"{address}: {error.strerror}", ran="no") from None
+        except (OSError, LabcError) as error:
+            logger.debug("no direct lane to %s: %s", node, error)
+        self._endpoints.pop(node.id, None)  # until the loop has found a way again
+        return None
 
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
