@@ -109,12 +109,15 @@ class Caller:
         """The answer of one provider. ``failed``: who was asked directly already, and what came of it."""
         if failed is not None and isinstance(failed[1], PeerLostError):
             self._pool.direct_lane_lost(failed[0].id)
+            if failed[1].ran == "no":  # the node may be there all the same
+                failed = None
         if failed is None and (near := self._near(asked)) is not None and (lane := self._pool.ready_lane(near.id)):
             try:
                 answer = await self._ask_lane(lane, asked)
                 return decode(answer.head, answer.buffers)
             except (NotFoundError, PeerLostError) as error:
-                failed = near, error
+                if isinstance(error, NotFoundError) or error.ran != "no":  # else a new lane may do
+                    failed = near, error
             except TimeoutError as error:
                 if isinstance(error, LabcError):
                     raise
@@ -337,6 +340,8 @@ class Caller:
                     answer: Any = await self._provider.call_here(asked.name, asked.arguments, asked.remaining)
                 else:
                     lane = await self._pool.lane(node)
+                    if not lane.usable:  # closed while this task waited for its turn
+                        lane = await self._pool.lane(node)
                     await lane.room(min(asked.remaining, _ROOM_WAIT))
                     sent = True
                     answer = await self._ask_lane(lane, asked)

@@ -68,6 +68,9 @@ class DirectLane:
         self._greeted = False
         self._sent = False
         """Whether all of the request was written: before, it can't have run."""
+        self._broken = ""
+        """Why nothing can be read or written any more. It counts when all that has arrived is settled: the answer may
+        be in it."""
         self._end: LabcError | None = None
         self._beat: Heartbeat | None = None
         self._tick = 0.0
@@ -173,18 +176,20 @@ class DirectLane:
                     return event
                 case Greeted():
                     self._greeted = True
-                case GoodbyeReceived(reason=reason):
+                case GoodbyeReceived(reason=reason, last_id=last_id):
+                    self._sent = self._sent and call_id <= last_id
                     self._lose(reason)
                 case Refused(sentence=sentence):
                     self._end = HandshakeError(f"no lane with {self.node}: {sentence}")
                 case Broken(error=error):
                     self._end = ProtocolError(f"the lane with {self.node} is closed: {error}")
+        if self._broken:
+            self._lose(self._broken)
         if self._end is not None:
             raise self._end
         return None
 
     def _lose(self, reason: str) -> None:
-        """To be raised when all that has arrived is settled: the answer may be in it."""
         if self._end is None:
             self._end = PeerLostError(str(self.node), reason, ran="maybe" if self._sent and self._greeted else "no")
 
@@ -193,7 +198,7 @@ class DirectLane:
         self._conversation.cancel(call_id)
         until = time.monotonic() + _CANCEL_WITHIN
         with suppress(LabcError):
-            while not self._write() and self._ready(select.POLLOUT, until - time.monotonic()):
+            while not (self._write() or self._broken) and self._ready(select.POLLOUT, until - time.monotonic()):
                 pass
         if self._out:
             self._lose("it took too long to take a message")
@@ -231,7 +236,7 @@ class DirectLane:
                 return False
             except OSError as error:
                 self._read_the_rest()
-                self._lose(f"the connection broke ({error})")
+                self._broken = self._broken or f"the connection broke ({error})"
                 return False
             if count == len(data):
                 self._out.popleft()
@@ -241,7 +246,7 @@ class DirectLane:
     def _read_the_rest(self) -> None:
         """The peer takes nothing more, but may have answered."""
         with suppress(BlockingIOError):
-            while self._end is None:
+            while not self._broken:
                 self._receive(socket.MSG_DONTWAIT)
 
     def _receive(self, flags: int = 0) -> None:
@@ -252,10 +257,10 @@ class DirectLane:
         except (BlockingIOError, InterruptedError):
             raise BlockingIOError from None
         except OSError as error:
-            self._lose(f"the connection broke ({error})")
+            self._broken = f"the connection broke ({error})"
             return
         if not count:
-            self._lose("the connection was closed")
+            self._broken = "the connection was closed"
             return
         if self._beat is not None:
             self._beat.heard(time.monotonic())
@@ -325,10 +330,12 @@ class DirectLanes:
                     return lane
                 lane.close("")
         busy = self._busy.setdefault(node.id, weakref.WeakSet())
+        if len(busy) >= _MAX_PER_NODE:
+            return None
         greeting = self._greeting(node.id, [ONE_WAY])
         lane = DirectLane(greeting, self._settings, node, lambda: self._is_present(node.id))
         busy.add(lane)
-        if self._closed or len(busy) > _MAX_PER_NODE:
+        if self._closed or len(busy) > _MAX_PER_NODE:  # another thread may have been faster
             busy.discard(lane)
             return None
         try:
@@ -341,11 +348,12 @@ class DirectLanes:
     def give_back(self, lane: DirectLane) -> None:
         if (busy := self._busy.get(lane.node.id)) is not None:
             busy.discard(lane)
-        if not lane.usable:
-            lane.close("")
+        idle = self._idle.setdefault(lane.node.id, deque())
+        if not lane.usable or len(idle) >= _MAX_PER_NODE:
+            lane.close("it is one too many")
             return
         lane.used = time.monotonic()
-        self._idle.setdefault(lane.node.id, deque()).append(lane)
+        idle.append(lane)
         if self._closed:
             self.close_idle(unused_for=0.0)
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
 from labc.settings import Settings
 from labc.wire import (
+    MAX_ID,
     ONE_WAY,
     Body,
     Broken,
@@ -95,6 +96,8 @@ class Lane(asyncio.BufferedProtocol):
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._serving: set[int] = set()
+        self._last_taken = 0
+        """The highest id of the peer's requests that were begun."""
         self._room = asyncio.Event()
         self._room.set()
         self._heartbeat = Heartbeat(settings.heartbeat_interval, settings.heartbeat_timeout, self._loop.time())
@@ -236,7 +239,7 @@ class Lane(asyncio.BufferedProtocol):
         if self._end is not None:
             return
         with self._lock:
-            self._conversation.goodbye(reason or "the node is leaving")
+            self._conversation.goodbye(reason or "the node is leaving", self._last_taken)
         self._flush()
         self._finish(PeerLostError(str(self), reason or "the lane was closed here"))
 
@@ -293,6 +296,7 @@ class Lane(asyncio.BufferedProtocol):
                     future.set_result(Answer(head, tuple(buffers)))
             case Requested():
                 self._serving.add(event.id)
+                self._last_taken = max(self._last_taken, event.id)
                 self._schedule_beat()
                 self._owner.requested(self, event)
             case Failed(id=call_id, failure=failure):
@@ -312,8 +316,8 @@ class Lane(asyncio.BufferedProtocol):
                 logger.warning("no lane with %s: %s", self, sentence)
                 self._flush()
                 self._finish(HandshakeError(f"no lane with {self}: {sentence}"))
-            case GoodbyeReceived(reason=reason):
-                self._finish(PeerLostError(str(self), reason))
+            case GoodbyeReceived(reason=reason, last_id=last_id):
+                self._finish(PeerLostError(str(self), reason), last_id)
             case Broken(error=error):
                 logger.warning("the lane with %s is closed: %s", self, error)
                 self._flush()
@@ -433,7 +437,8 @@ class Lane(asyncio.BufferedProtocol):
         reason = self._end.reason if isinstance(self._end, PeerLostError) else str(self._end)
         return PeerLostError(str(self), reason, ran=ran)
 
-    def _finish(self, error: LabcError) -> None:
+    def _finish(self, error: LabcError, last_id: int = MAX_ID) -> None:
+        """``last_id``: calls from here with a higher one have not reached the peer."""
         if self._end is not None:
             return
         self._end = error
@@ -448,10 +453,12 @@ class Lane(asyncio.BufferedProtocol):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        waiting: list[asyncio.Future[Any]] = [*calls.values(), *self._pings.values()]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(self._lost(ran))
+        for call_id, call in calls.items():
+            if not call.done():
+                call.set_exception(self._lost(ran if call_id <= last_id else "no"))
+        for ping in self._pings.values():
+            if not ping.done():
+                ping.set_exception(self._lost("no"))
         self._room.set()
         self.closed.set()
         self._owner.closed(self)

@@ -69,6 +69,8 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[str, Lane] = {}
         self._accepted: set[Lane] = set()
+        self._one_way: set[Lane] = set()
+        """Accepted, and used by one calling thread of the peer each: their number is not that of peers."""
         self._expected: dict[Lane, asyncio.TimerHandle] = {}
         """Those that were accepted and have not said who they are, and when they are given up."""
         self._all: set[Lane] = set()
@@ -178,6 +180,7 @@ class Pool:
         self._greeting_came(lane)
         self._surroundings.heard(lane.peer.node_id)
         if lane.one_way:
+            self._count_one_way(lane)
             return
         current = self._lanes.get(lane.peer.node_id)
         if current is None or not current.usable:
@@ -195,6 +198,7 @@ class Pool:
         self._greeting_came(lane)
         self._all.discard(lane)
         self._accepted.discard(lane)
+        self._one_way.discard(lane)
         if lane.peer is not None and not lane.one_way:
             if self._lanes.get(lane.peer.node_id) is lane:
                 del self._lanes[lane.peer.node_id]
@@ -228,7 +232,7 @@ class Pool:
         lane = self._new_lane("", initiator=False)
         if len(self._accepted) >= self._settings.max_lanes:
             logger.warning("a lane was refused: %d are open (max_lanes)", len(self._accepted))
-            self._loop.call_soon(lane.close, "this node has too many lanes open (max_lanes)")
+            lane.close("this node has too many lanes open (max_lanes)")  # before it takes a request
             return lane
         self._accepted.add(lane)
         patience = self._settings.connect_timeout * 2
@@ -247,6 +251,13 @@ class Pool:
             target=target,
             features=list(features),
         )
+
+    def _count_one_way(self, lane: Lane) -> None:
+        self._accepted.discard(lane)
+        if len(self._one_way) >= self._settings.max_lanes:
+            lane.close("this node has too many lanes open (max_lanes)")  # its calls can share another
+        else:
+            self._one_way.add(lane)
 
     def _new_lane(self, target: str, *, initiator: bool) -> Lane:
         lane = Lane(self._greeting(target), self, self._settings, initiator=initiator)

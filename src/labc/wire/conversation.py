@@ -217,9 +217,12 @@ class Conversation:
             self._outbox.put(_PING, id)
         return id
 
-    def goodbye(self, reason: str) -> None:
-        """Our last word. What fits one frame is still written before it; large messages are dropped."""
-        self._leave(_GOODBYE, reason)
+    def goodbye(self, reason: str, last_id: int | None = None) -> None:
+        """Our last word. What fits one frame is still written before it; large messages are dropped.
+
+        ``last_id``: the highest id of the other side's requests that may have run, if not of all that came.
+        """
+        self._leave(_GOODBYE, reason, last_id)
 
     def release(self) -> None:
         """The connection is gone: let go of all that was to be written, and of what was half read."""
@@ -230,11 +233,12 @@ class Conversation:
 
     # The rest is private
 
-    def _leave(self, kind: int, reason: str) -> None:
+    def _leave(self, kind: int, reason: str, last_id: int | None = None) -> None:
         if not self._left:
             self._left = True
             self._outbox.close()
-            self._outbox.put(kind, 0, 0, bounded(reason, MAX_REASON_BYTES).encode())
+            last_id = max(0, self._peer_ids.highest) if last_id is None else last_id
+            self._outbox.put(kind, last_id, 0, bounded(reason, MAX_REASON_BYTES).encode())
 
     def _may_stream(self, id: int, channel: int) -> bool:
         """Channel 0 is the provider's to send on, the others are the caller's."""
@@ -323,7 +327,7 @@ class Conversation:
 
     def _on_goodbye(self, message: Message) -> Event:
         self._finish()
-        return GoodbyeReceived(_reason(message))
+        return GoodbyeReceived(_reason(message), message.id)
 
     def _on_refusal(self, message: Message) -> Event:
         self._finish()

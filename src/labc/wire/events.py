@@ -85,9 +85,11 @@ class Ponged(msgspec.Struct, gc=False):
 
 
 class GoodbyeReceived(msgspec.Struct, gc=False):
-    """The other node leaves in good order; nothing more comes. Open calls get no answer: they may have run."""
+    """The other node leaves in good order; nothing more comes. Open calls get no answer: they may have run, but for
+    those with a higher id than ``last_id``, which it never saw (as in HTTP/2, RFC 9113 section 6.8)."""
 
     reason: str
+    last_id: int
 
 
 class Broken(msgspec.Struct):

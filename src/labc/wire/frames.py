@@ -63,7 +63,8 @@ class Kind(IntEnum):
     HELLO = 1
     """The sender's greeting, see `labc.wire.greeting`."""
     GOODBYE = 2
-    """The sender's last frame on this lane, with the reason as text."""
+    """The sender's last frame on this lane, with the reason as text. Its id is the highest of the other side's
+    requests that were taken; 0: none was."""
     REQUEST = 3
     """Call a function."""
     REPLY = 4

@@ -22,6 +22,11 @@ class UsedIds:
         self._next = first
         self._gaps: list[range] = []
 
+    @property
+    def highest(self) -> int:
+        """The highest id that was used; not positive: none."""
+        return self._next - 2
+
     def use(self, id: int) -> bool:
         """Mark an id as used. False: it was used before, or belongs to the other side."""
         if id == self._next:
