@@ -131,7 +131,7 @@ class Pool:
         if lane is not None and lane.usable:
             return lane
         task = self._connecting.get(node.id)
-        if task is None:
+        if task is None or task.done():  # done, and its lane closed already
             task = self._connecting[node.id] = self._loop.create_task(self._connect(node))
             task.add_done_callback(lambda done: self._connected(node.id, done))
         try:
