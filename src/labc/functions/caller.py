@@ -107,10 +107,11 @@ class Caller:
 
     async def call(self, asked: Asked, failed: Failed | None = None) -> Any:
         """The answer of one provider. ``failed``: who was asked directly already, and what came of it."""
+        unreached: PeerLostError | None = None  # says more than that nobody is there
         if failed is not None and isinstance(failed[1], PeerLostError):
             self._pool.direct_lane_lost(failed[0].id)
             if failed[1].ran == "no":  # the node may be there all the same
-                failed = None
+                unreached, failed = failed[1], None
         if failed is None and (near := self._near(asked)) is not None and (lane := self._pool.ready_lane(near.id)):
             try:
                 answer = await self._ask_lane(lane, asked)
@@ -129,10 +130,8 @@ class Caller:
             if failed is None:
                 try:
                     node = await self._find_one(asked, tried)
-                except NotFoundError:
-                    if lost is not None:
-                        raise lost from None
-                    raise
+                except NotFoundError as error:
+                    raise lost or unreached or error from None
                 try:
                     return await self._ask(asked, node)
                 except (NotFoundError, PeerLostError) as error:
