@@ -8,8 +8,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -24,46 +24,86 @@ _CANCEL_WITHIN = 0.2
 
 
 class _Life:
-    """One life of the default node: from its start, in a thread of its own, to the end of that thread."""
+    """One life of the default node: from its start, in a thread of its own, to the end of that thread.
+
+    A Ctrl-C may come between any two lines of the thread that begins it, so all that has to be closed is made in the
+    other, which gets none.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.loop = _new_loop()
+        self.starter = threading.get_ident()
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.started: Future[None] = Future()
         """Has a result when the node is in the network, and the error if it never was."""
-        self._thread = threading.Thread(target=_turn, args=(self.loop,), name="labc node", daemon=True)
+        self._lock = threading.RLock()
+        self._ended = False
+        self._make_loop = _loop_maker()  # an import, which a thread can't begin any more when the program ends
+        self._thread = threading.Thread(target=self._turn, name="labc node", daemon=True)
+
+    def begin(self) -> None:
         self._thread.start()
-        self.loop.call_soon_threadsafe(self._begin)
 
     def end(self) -> None:
         """Leave the network, in less than a second."""
         deadline = time.monotonic() + _LEAVE_WITHIN
-        leave = self._leave()
+        with self._lock:
+            self._ended = True
+            loop = self.loop
+        if loop is None:
+            with suppress(InvalidStateError):
+                self.started.set_exception(self._closed_early())
+        else:
+            self._leave(loop, deadline)
+        with suppress(RuntimeError):  # it was never begun
+            # What it holds of the engine is released before the interpreter ends.
+            self._thread.join(max(0.05, deadline - time.monotonic()))
+
+    def _leave(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        leave = self._close_node()
         try:
-            leaving = asyncio.run_coroutine_threadsafe(leave, self.loop)
+            leaving = asyncio.run_coroutine_threadsafe(leave, loop)
         except RuntimeError:  # the loop is closed
             leave.close()
             return
         with suppress(Exception):
             leaving.result(deadline - time.monotonic())
         with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self.loop.stop)
-        # What it holds of the engine is released before the interpreter ends.
-        self._thread.join(max(0.05, deadline - time.monotonic()))
+            loop.call_soon_threadsafe(loop.stop)
 
-    def _begin(self) -> None:
-        self._starting = self.loop.create_task(self.node.start())
-        self._starting.add_done_callback(self._begun)
+    def _turn(self) -> None:
+        """The thread."""
+        loop = self._make_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            with self._lock:
+                if self._ended:
+                    return
+                self._starting = loop.create_task(self.node.start())
+                self._starting.add_done_callback(self._begun)
+                self.loop = loop
+            loop.run_forever()
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
 
     def _begun(self, starting: asyncio.Task[Node]) -> None:
         if starting.cancelled():
-            self.started.set_exception(ClosedError(f"the node {self.node.name!r} was closed while it joined"))
+            self.started.set_exception(self._closed_early())
         elif error := starting.exception():
             self.started.set_exception(error)
         else:
             self.started.set_result(None)
 
-    async def _leave(self) -> None:
+    def _closed_early(self) -> ClosedError:
+        return ClosedError(f"the node {self.node.name!r} was closed while it joined")
+
+    async def _close_node(self) -> None:
         self._starting.cancel()  # nothing, when it has long started
         await asyncio.wait([self._starting])
         await self.node.close()
@@ -99,17 +139,16 @@ class Portal:
                 'the processes of run="process" import the main program to find its functions, and it uses the '
                 'network while it is imported: put what it does under `if __name__ == "__main__":`'
             )
-        with self._lock:
-            life, mine = self._life, False
-            if life is None:
-                life, mine = _Life(Node(**self._arguments)), True
-                self._life = life
-                self._closed.clear()
         try:
+            with self._lock:
+                if (life := self._life) is None:
+                    self._closed.clear()
+                    life = self._life = _Life(Node(**self._arguments))
+                    life.begin()
             life.started.result()
         except BaseException:  # Ctrl-C, for one: the program may end now, and must not while the engine opens
-            if mine:
-                self._part_with(life)
+            if self._life is not None and self._life.starter == threading.get_ident():
+                self._part_with(self._life)
             raise
         return process.node() or life.node
 
@@ -155,8 +194,8 @@ class Portal:
         try:
             return rooms.caller.call_directly(asked)
         except Detour as detour:
-            failed = detour.failed
-        return self.run("call", lambda rooms: rooms.caller.call(asked, failed), node)
+            tries = detour.tries
+        return self.run("call", lambda rooms: rooms.caller.call(asked, tries), node)
 
     def leave(self) -> None:
         """The program ends: other threads shall not join the network anew meanwhile."""
@@ -166,7 +205,7 @@ class Portal:
         """Leave the network, in less than a second. What still waits for an answer gets ClosedError."""
         with self._lock:
             life = self._life
-            if life is not None and running_loop() is life.loop:
+            if life is not None and life.loop is not None and running_loop() is life.loop:
                 raise BlockingCallError("close")
         if life is not None:
             self._part_with(life)
@@ -207,14 +246,14 @@ class Portal:
             time.sleep(3600.0)
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def _loop_maker() -> Callable[[], asyncio.AbstractEventLoop]:
     """libuv's on Linux, which answers a call in a third of the time. (On macOS its clock goes on while the machine
     sleeps, and ``time.monotonic()`` does not.)"""
     if sys.platform != "linux":
-        return asyncio.new_event_loop()
+        return asyncio.new_event_loop
     import uvloop  # when it is needed: not every program uses the network
 
-    return uvloop.new_event_loop()
+    return uvloop.new_event_loop
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
@@ -235,21 +274,6 @@ def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
                 return future.result()
             if loop.is_closed():
                 raise CancelledError from None
-
-
-def _turn(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread of the default node's loop."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()
 
 
 portal = Portal()

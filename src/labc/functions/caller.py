@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labc.directory import Candidate, NodeRecord, equally_near, near_names, order_candidates
-from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError
+from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError, Ran
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions.context import find_current_call
 from labc.functions.options import Options
@@ -45,14 +45,30 @@ class Outcome:
         return self.error is None
 
 
-Failed = tuple[NodeRecord, NotFoundError | PeerLostError]
+class Tries:
+    """How often a call may still be lost, whom not to ask for it again, and what to say when nobody is left."""
+
+    __slots__ = ("left", "over", "problem")
+
+    def __init__(self, retry: int) -> None:
+        self.left = 1 + retry
+        self.over: set[str] = set()
+        self.problem: PeerLostError | None = None
+        """One after which the call may have run says more than one after which it has not."""
+
+    def lost(self, error: PeerLostError) -> None:
+        if error.ran != "no":
+            self.left -= 1
+        elif self.problem is not None and self.problem.ran != "no":
+            return
+        self.problem = error
 
 
 class Detour(Exception):
-    """A call can't go the direct way. ``failed``: it was tried, and what came of it."""
+    """A call can't go the direct way, or was lost on it: :meth:`Caller.call` has to go on."""
 
-    def __init__(self, failed: Failed | None) -> None:
-        self.failed = failed
+    def __init__(self, tries: Tries) -> None:
+        self.tries = tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,49 +121,27 @@ class Caller:
             timeout = min(timeout, context.remaining)  # who called this function will not wait longer
         return Asked(name, encode_arguments(args, kwargs), options, timeout, time.monotonic() + timeout)
 
-    async def call(self, asked: Asked, failed: Failed | None = None) -> Any:
-        """The answer of one provider. ``failed``: who was asked directly already, and what came of it."""
-        unreached: PeerLostError | None = None  # says more than that nobody is there
-        if failed is not None and isinstance(failed[1], PeerLostError):
-            self._pool.direct_lane_lost(failed[0].id)
-            if failed[1].ran == "no":  # the node may be there all the same
-                unreached, failed = failed[1], None
-        if failed is None and (near := self._near(asked)) is not None and (lane := self._pool.ready_lane(near.id)):
+    async def call(self, asked: Asked, tries: Tries | None = None) -> Any:
+        """The answer of one provider. ``tries``: what :meth:`call_directly` has tried."""
+        tries = tries or Tries(asked.options.retry)
+        while tries.left:
             try:
-                answer = await self._ask_lane(lane, asked)
-                return decode(answer.head, answer.buffers)
-            except (NotFoundError, PeerLostError) as error:
-                if isinstance(error, NotFoundError) or error.ran != "no":  # else a new lane may do
-                    failed = near, error
-            except TimeoutError as error:
-                if isinstance(error, LabcError):
-                    raise
-                raise self._too_late(asked, near) from None
-        tries = 1 + asked.options.retry
-        tried: set[str] = set()
-        lost: PeerLostError | None = None  # in the middle of an earlier try, which may have run
-        while True:
-            if failed is None:
-                try:
-                    node = await self._find_one(asked, tried)
-                except NotFoundError as error:
-                    raise lost or unreached or error from None
-                try:
-                    return await self._ask(asked, node)
-                except (NotFoundError, PeerLostError) as error:
-                    failed = node, error
-            node, problem = failed
-            failed = None
-            tried.add(node.id)
-            if isinstance(problem, NotFoundError):  # withdrawn a moment ago
+                node = await self._find_one(asked, tries.over)
+            except NotFoundError as error:
+                raise tries.problem or error from None
+            try:
+                return await self._ask(asked, node)
+            except NotFoundError:  # withdrawn a moment ago
                 self._neighbourhood.deny(asked.name, node.id)
-                continue
-            if problem.ran != "no":
-                lost = problem
-                tries -= 1
-                tried.discard(node.id)
-            if tries == 0 or (problem.ran == "no" and not self._others(asked, tried)):
-                raise lost or problem from None
+                tries.over.add(node.id)
+            except PeerLostError as error:
+                tries.lost(error)
+                if error.ran == "no":
+                    tries.over.add(node.id)
+                    if not self._candidates(asked, tries.over):
+                        break
+        assert tries.problem is not None
+        raise tries.problem from None
 
     def call_directly(self, asked: Asked) -> Any:
         """The same in the calling thread, by a lane of its own.
@@ -155,24 +149,26 @@ class Caller:
         Raises:
             Detour: :meth:`call` has to do it.
         """
+        tries = Tries(asked.options.retry)
         if (node := self._near(asked)) is None:
-            raise Detour(None)
+            raise Detour(tries)
         try:
-            lane = self._pool.direct_lane(node, asked.deadline)
+            if (lane := self._pool.direct_lane(node, asked.deadline)) is None:
+                raise Detour(tries)
+            try:
+                answer = lane.call(asked.name, asked.arguments, asked.deadline)
+            finally:
+                self._pool.direct.give_back(lane)
         except PeerLostError as error:
-            raise Detour((node, error)) from None
-        if lane is None:
-            raise Detour(None)
-        try:
-            answer = lane.call(asked.name, asked.arguments, asked.deadline)
-        except (NotFoundError, PeerLostError) as error:
-            raise Detour((node, error)) from None
-        except TimeoutError as error:
-            if isinstance(error, LabcError):
-                raise
+            self._pool.direct_lane_lost(node.id)
+            tries.lost(error)
+            raise Detour(tries) from None
+        except NotFoundError:
+            raise Detour(tries) from None
+        except LabcError:
+            raise  # a function's own TimeoutError, too
+        except TimeoutError:
             raise self._too_late(asked, node) from None
-        finally:
-            self._pool.direct.give_back(lane)
         return decode(answer.head, answer.buffers)
 
     def forget_routes(self) -> None:
@@ -211,9 +207,9 @@ class Caller:
             async with asyncio.timeout(timeout):
                 lane = await self._pool.lane(node)
                 return await lane.ping()
-        except TimeoutError as error:
-            if isinstance(error, LabcError):
-                raise
+        except LabcError:
+            raise
+        except TimeoutError:
             raise CallTimeoutError("ping", timeout, where=str(node), ran="no") from None
 
     # Finding.
@@ -285,9 +281,6 @@ class Caller:
         ]
         return order_candidates(wanted, self._here, random.random)
 
-    def _others(self, asked: Asked, tried: set[str]) -> bool:
-        return bool(self._candidates(asked, tried))
-
     async def _not_found(self, asked: Asked, lost: NodeRecord | None) -> NotFoundError:
         name, options = asked.name, asked.options
         nodes = self._directory.nodes()
@@ -330,33 +323,53 @@ class Caller:
             return Outcome(node.name, node.host, error=error)
 
     async def _ask(self, asked: Asked, node: NodeRecord) -> Any:
-        where = str(node)
-        sent = False
-        try:
-            async with asyncio.timeout_at(asked.deadline):
-                if node.id == self._here.id:
-                    sent = True
-                    answer: Any = await self._provider.call_here(asked.name, asked.arguments, asked.remaining)
-                else:
-                    lane = await self._pool.lane(node)
-                    if not lane.usable:  # closed while this task waited for its turn
-                        lane = await self._pool.lane(node)
-                    await lane.room(min(asked.remaining, _ROOM_WAIT))
-                    sent = True
-                    answer = await self._ask_lane(lane, asked)
-        except TimeoutError as error:
-            if isinstance(error, LabcError):
-                raise
-            raise CallTimeoutError(asked.name, asked.timeout, where=where, ran="maybe" if sent else "no") from None
+        if node.id == self._here.id:
+            answer: Any = await self._call_here(asked)
+        else:
+            answer = await self._call_there(asked, node)
         return decode(answer.head, answer.buffers)
 
-    async def _ask_lane(self, lane: Lane, asked: Asked) -> Answer:
+    async def _call_here(self, asked: Asked) -> Any:
+        try:
+            async with asyncio.timeout_at(asked.deadline):
+                return await self._provider.call_here(asked.name, asked.arguments, asked.remaining)
+        except LabcError:
+            raise  # a function's own TimeoutError, too
+        except TimeoutError:
+            raise self._too_late(asked, self._here) from None
+
+    async def _call_there(self, asked: Asked, node: NodeRecord) -> Answer:
+        if (lane := self._pool.ready_lane(node.id)) is not None:
+            try:
+                return await self._ask_lane(lane, asked, node)
+            except PeerLostError as error:
+                if error.ran != "no":
+                    raise
+        return await self._ask_lane(await self._lane(asked, node), asked, node)
+
+    async def _lane(self, asked: Asked, node: NodeRecord) -> Lane:
+        """A lane that takes a request now."""
+        try:
+            async with asyncio.timeout_at(asked.deadline):
+                lane = await self._pool.lane(node)
+                await lane.room(min(asked.remaining, _ROOM_WAIT))
+                return lane
+        except LabcError:
+            raise
+        except TimeoutError:
+            raise self._too_late(asked, node, ran="no") from None
+
+    async def _ask_lane(self, lane: Lane, asked: Asked, node: NodeRecord) -> Answer:
         call_id, answer = lane.request(asked.name, asked.arguments, asked.deadline)
         try:
             return await answer
         except asyncio.CancelledError:
             lane.cancel(call_id)
             raise
+        except LabcError:
+            raise  # a function's own TimeoutError, too
+        except TimeoutError:
+            raise self._too_late(asked, node) from None
 
-    def _too_late(self, asked: Asked, node: NodeRecord) -> CallTimeoutError:
-        return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran="maybe")
+    def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:
+        return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran=ran)

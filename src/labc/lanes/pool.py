@@ -115,18 +115,16 @@ class Pool:
         lane = self._lanes.get(node_id)
         return lane if lane is not None and lane.usable and lane.has_room else None
 
-    def direct_lane_lost(self, node_id: str) -> None:
-        """The shared one may have broken with it, and only not know yet."""
-        lane = self._lanes.get(node_id)
-        if lane is not None and lane.idle:
-            lane.close("another lane to this node broke")
-
     async def lane(self, node: NodeRecord) -> Lane:
         """The lane to this node, opened now if there is none.
 
         Raises:
             PeerLostError: no way leads there; what was tried is in its reason. Nothing was sent.
         """
+        lane = await self._lane(node)
+        return lane if lane.usable else await self._lane(node)  # closed while this task waited for its turn
+
+    async def _lane(self, node: NodeRecord) -> Lane:
         lane = self._lanes.get(node.id)
         if lane is not None and lane.usable:
             return lane
@@ -161,6 +159,17 @@ class Pool:
             logger.debug("no direct lane to %s: %s", node, error)
         self._endpoints.pop(node.id, None)  # until the loop has found a way again
         return None
+
+    def direct_lane_lost(self, node_id: str) -> None:
+        """The shared one may have broken with it, and only not know yet. From any thread."""
+
+        def close_idle() -> None:
+            lane = self._lanes.get(node_id)
+            if lane is not None and lane.idle:
+                lane.close("another lane to this node broke")
+
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(close_idle)
 
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
