@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
-import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.errors import ClosedError, FabricError, OverloadedError
-from labc.fabric.bulk import LARGE, Bulk
-from labc.fabric.engine import abandon, callback, open_client
+from labc.errors import ClosedError, FabricError
+from labc.fabric.engine import abandon, callback
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
+from labc.fabric.publishing import Publishing
 from labc.fabric.seat import LOOK_AROUND, Seat
 from labc.fabric.worker import Worker
 from labc.settings import Settings
@@ -29,10 +27,7 @@ logger = logging.getLogger("labc.fabric")
 T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.6
-_BULK_WITHIN = 0.4
 _SPREAD_WITHIN = 1.0
-_MAX_PUBLISHERS = 1024
-_MAX_EARLY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +71,12 @@ class Fabric:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._worker = Worker("labc fabric")
-        self._publishing = threading.Lock()
-        self._putting = threading.Lock()
-        """No thread is in the engine with a message when the program ends, which would abort it."""
-        self._left = False
-        self._bulk: Bulk | None = None
-        self._bulk_ended = asyncio.Event()
-        self._large_keys: set[str] = set()
         self._seat = Seat(settings, here, self._worker, on_link)
+        self._publishing = Publishing(settings, lambda: self._session, self._loop)
         self._looks_around_until = 0.0
-        self._early: list[tuple[str, bytes, bytes | None]] = []
         self._things: set[Any] = set()
         self._declared = self._spread = 0
         """How many things were declared, and how many of them every root knows."""
-        self._publishers: dict[str, Any] = {}
         self._presence: Any = None
         self._presence_wanted = False
 
@@ -108,27 +95,26 @@ class Fabric:
         await self._seat.open()
         if not await self.list_tokens(self.keys.root(self.here.host_id), LOOK_AROUND):
             self._looks_around_until = self._loop.time() + LOOK_AROUND
+            self._publishing.hold_until(self._looks_around_until)
 
     async def close(self) -> None:
         """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process.
 
         What was published while the root looked around is sent first, for which this may take half a second more.
         """
-        if self._early:
+        if self._publishing.held:
             await self.looked_around()
-        with self._putting:
-            self._left = True
+        self._publishing.leave()
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
-                if self._bulk:
-                    await self._close_bulk(self._bulk)
+                await self._publishing.close()
                 await self._seat.close()
         except TimeoutError:
             logger.debug("the network engine is stuck; it is left to the end of the process")
         else:
             # Released in a forked child, later, these would wait for threads that it has not.
             self._things.clear()
-            self._publishers.clear()
+            self._publishing.forget()
             self._presence = None
         finally:
             self._worker.close()
@@ -141,7 +127,7 @@ class Fabric:
     async def looked_around(self) -> None:
         """Returns when who is in the network can be known, half a second after its host's root opened."""
         await asyncio.sleep(self._looks_around_until - self._loop.time())
-        self._publish_early()
+        self._publishing.release()
 
     async def spread(self) -> None:
         """Returns when every root knows what this node has declared until now: after one round trip.
@@ -160,11 +146,9 @@ class Fabric:
 
     def abandon(self) -> None:
         """After fork, in the child: let go of everything without touching it."""
-        abandon([*self._seat.engine_objects(), *self._things, *self._publishers.values()])
+        abandon([*self._seat.engine_objects(), *self._things, *self._publishing.engine_objects()])
         if self._presence is not None:
             abandon([self._presence])
-        if self._bulk is not None:
-            abandon(self._bulk.engine_objects())
 
     # Presence of this node.
 
@@ -260,93 +244,16 @@ class Fabric:
         Raises:
             OverloadedError: too much waits already.
         """
-        if not self._looks_around_until or self._may_publish(key, payload, attachment):
-            self._publish(key, payload, attachment)
-
-    def _may_publish(self, key: str, payload: bytes, attachment: bytes | None) -> bool:
-        """False: not yet; it will be."""
-        with self._publishing:
-            if not self._looks_around_until:
-                return True
-            if len(self._early) >= _MAX_EARLY:
-                raise OverloadedError(f"{_MAX_EARLY} messages wait until the other hosts are found")
-            self._early.append((key, payload, attachment))
-            if len(self._early) == 1:
-                with suppress(RuntimeError):  # the loop is closed
-                    self._loop.call_soon_threadsafe(self._loop.call_at, self._looks_around_until, self._publish_early)
-            return False
-
-    def _publish_early(self) -> None:
-        """Those that waited, in order, and before any other."""
-        while True:
-            with self._publishing:
-                early, self._early = self._early, []
-                if not early:
-                    self._looks_around_until = 0.0
-                    return
-            for publication in early:
-                with suppress(FabricError, ClosedError):
-                    self._publish(*publication)
-
-    def _publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
-        if len(payload) >= LARGE:
-            if len(self._large_keys) >= _MAX_PUBLISHERS:
-                self._large_keys.clear()
-            self._large_keys.add(key)
-        if key in self._large_keys:
-            self._bulk_sender().put(key, payload, attachment, may_drop=True)
-        else:
-            publisher = self._publisher(key)
-            try:
-                with self._putting:
-                    if self._left:
-                        raise ClosedError("the node is closed")
-                    publisher.put(payload, attachment=attachment)
-            except zenoh.ZError as error:
-                raise FabricError(f"nothing can be published: {error}") from error
+        self._publishing.publish(key, payload, attachment)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Publish in order, waiting for room under congestion, without blocking. The caller bounds how much."""
-        self._bulk_sender().put(key, payload, may_drop=False)
+        self._publishing.publish_reliably(key, payload)
 
     @property
     def dropped(self) -> int:
         """Large messages that were dropped here because the network takes no more."""
-        return self._bulk.dropped if self._bulk else 0
-
-    def _publisher(self, key: str) -> Any:
-        publisher = self._publishers.get(key)
-        if publisher is None:
-            with self._publishing:
-                if (publisher := self._publishers.get(key)) is not None:  # by another thread, just now
-                    return publisher
-                if len(self._publishers) >= _MAX_PUBLISHERS:  # of a program that makes up topics without end
-                    for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
-                        del self._publishers[old]  # it ends when no other thread is using it
-                try:
-                    publisher = self._session.declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
-                except zenoh.ZError as error:
-                    raise FabricError(f"nothing can be published: {error}") from error
-                self._publishers[key] = publisher
-        return publisher
-
-    def _bulk_sender(self) -> Bulk:
-        with self._publishing:
-            if self._bulk is None:
-                self._bulk = Bulk(lambda: open_client(self._settings), self._bulk_ends)
-            return self._bulk
-
-    def _bulk_ends(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._bulk_ended.set)
-
-    async def _close_bulk(self, bulk: Bulk) -> None:
-        """What a program publishes last arrives, be it large."""
-        bulk.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_BULK_WITHIN):
-                await self._bulk_ended.wait()
-        bulk.drop_rest()
+        return self._publishing.dropped
 
     async def subscribe(
         self, key: str, consume: Callable[[list[Publication]], None], limit: int

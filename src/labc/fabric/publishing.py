@@ -1,0 +1,154 @@
+"""What a node publishes: small messages by publishers of the engine, large ones by a link of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import zenoh
+
+from labc.errors import ClosedError, FabricError, OverloadedError
+from labc.fabric.bulk import LARGE, Bulk
+from labc.fabric.engine import open_client
+from labc.settings import Settings
+
+_BULK_WITHIN = 0.4
+_MAX_PUBLISHERS = 1024
+_MAX_EARLY = 10_000
+
+
+class Publishing:
+    """``publish`` without waiting, in order for each key, from any thread; the rest is for the node's loop."""
+
+    def __init__(
+        self, settings: Settings, session: Callable[[], zenoh.Session], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._putting = threading.Lock()
+        """No thread is in the engine with a message when the program ends, which would abort it."""
+        self._left = False
+        self._publishers: dict[str, Any] = {}
+        self._large_keys: set[str] = set()
+        self._bulk: Bulk | None = None
+        self._bulk_ended = asyncio.Event()
+        self._held_until = 0.0
+        self._early: list[tuple[str, bytes, bytes | None]] = []
+
+    def publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
+        """Raises OverloadedError: too much is held already."""
+        if not self._held_until or self._may_publish(key, payload, attachment):
+            self._publish(key, payload, attachment)
+
+    def publish_reliably(self, key: str, payload: bytes) -> None:
+        """Wait for room under congestion, without blocking. The caller bounds how much."""
+        self._bulk_sender().put(key, payload, may_drop=False)
+
+    @property
+    def dropped(self) -> int:
+        """Large messages that were dropped here because the network takes no more."""
+        return self._bulk.dropped if self._bulk else 0
+
+    def hold_until(self, moment: float) -> None:
+        """Keep what is published before this time of the loop until then."""
+        self._held_until = moment
+
+    @property
+    def held(self) -> int:
+        """Messages that are kept."""
+        return len(self._early)
+
+    def release(self) -> None:
+        """Publish what was kept, in order, and before any other."""
+        while True:
+            with self._lock:
+                early, self._early = self._early, []
+                if not early:
+                    self._held_until = 0.0
+                    return
+            for publication in early:
+                with suppress(FabricError, ClosedError):
+                    self._publish(*publication)
+
+    def leave(self) -> None:
+        """Returns when no thread is in the engine with a message; none will be again."""
+        with self._putting:
+            self._left = True
+
+    async def close(self) -> None:
+        """What a program publishes last arrives, be it large: it is waited for, 0.4 s at most."""
+        if self._bulk is not None:
+            self._bulk.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_BULK_WITHIN):
+                    await self._bulk_ended.wait()
+            self._bulk.drop_rest()
+
+    def forget(self) -> None:
+        """Let go of the engine's objects."""
+        self._publishers.clear()
+
+    def engine_objects(self) -> list[Any]:
+        return [*self._publishers.values(), *(self._bulk.engine_objects() if self._bulk else [])]
+
+    # Within.
+
+    def _may_publish(self, key: str, payload: bytes, attachment: bytes | None) -> bool:
+        """False: not yet; it will be."""
+        with self._lock:
+            if not self._held_until:
+                return True
+            if len(self._early) >= _MAX_EARLY:
+                raise OverloadedError(f"{_MAX_EARLY} messages wait until the other hosts are found")
+            self._early.append((key, payload, attachment))
+            if len(self._early) == 1:
+                with suppress(RuntimeError):  # the loop is closed
+                    self._loop.call_soon_threadsafe(self._loop.call_at, self._held_until, self.release)
+            return False
+
+    def _publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
+        if len(payload) >= LARGE:
+            if len(self._large_keys) >= _MAX_PUBLISHERS:
+                self._large_keys.clear()
+            self._large_keys.add(key)
+        if key in self._large_keys:
+            self._bulk_sender().put(key, payload, attachment, may_drop=True)
+            return
+        publisher = self._publishers.get(key) or self._new_publisher(key)
+        try:
+            with self._putting:
+                if self._left:
+                    raise ClosedError("the node is closed")
+                publisher.put(payload, attachment=attachment)
+        except zenoh.ZError as error:
+            raise FabricError(f"nothing can be published: {error}") from error
+
+    def _new_publisher(self, key: str) -> Any:
+        with self._lock:
+            if (publisher := self._publishers.get(key)) is not None:  # by another thread, just now
+                return publisher
+            if len(self._publishers) >= _MAX_PUBLISHERS:  # of a program that makes up topics without end
+                for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
+                    del self._publishers[old]  # it ends when no other thread is using it
+            try:
+                publisher = self._session().declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+            except zenoh.ZError as error:
+                raise FabricError(f"nothing can be published: {error}") from error
+            self._publishers[key] = publisher
+            return publisher
+
+    def _bulk_sender(self) -> Bulk:
+        with self._lock:
+            if self._bulk is None:
+                self._bulk = Bulk(lambda: open_client(self._settings), self._bulk_ends)
+            return self._bulk
+
+    def _bulk_ends(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._bulk_ended.set)
