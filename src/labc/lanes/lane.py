@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
+from labc.lanes.deadlines import Deadlines
 from labc.settings import Settings
 from labc.wire import (
     MAX_ID,
@@ -42,9 +43,6 @@ logger = logging.getLogger("labc.lanes")
 
 _WRITE_BYTES = 1 << 18
 """Handed to the transport at a time: enough to fill a socket, little enough to stay fair between calls."""
-
-_SOON = 5.0
-"""Seconds. Much longer than ``heartbeat_interval``, at which deadlines are looked through."""
 
 _AT_ONCE_BYTES = 1 << 16
 """What a thread writes itself, at most; for more it wakes the loop."""
@@ -91,9 +89,7 @@ class Lane(asyncio.BufferedProtocol):
         """What a thread could not write, and goes before all else."""
         self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
         self._calls: dict[int, asyncio.Future[Answer]] = {}
-        self._deadlines: dict[int, float] = {}
-        """Of the calls that have no timer yet."""
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._deadlines = Deadlines(self._loop, self._late)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._serving: set[int] = set()
         self._last_taken = 0
@@ -180,15 +176,12 @@ class Lane(asyncio.BufferedProtocol):
         """
         if self._end is not None:
             raise self._lost("no")
-        timeout = deadline - self._loop.time()
+        timeout = max(0.0, deadline - time.monotonic())  # the loop's own time may lag
         with self._lock:
-            call_id = self._conversation.request(name, arguments, timeout=max(0.0, timeout))
+            call_id = self._conversation.request(name, arguments, timeout=timeout)
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[call_id] = future
-        if timeout < _SOON:
-            self._timers[call_id] = self._loop.call_at(deadline, self._late, call_id)
-        else:
-            self._deadlines[call_id] = deadline
+        self._deadlines.add(call_id, deadline)
         self._sent()
         return call_id, future
 
@@ -325,8 +318,7 @@ class Lane(asyncio.BufferedProtocol):
 
     def _answered_call(self, call_id: int) -> asyncio.Future[Answer] | None:
         """Nothing more is to come of this call from here."""
-        if self._deadlines.pop(call_id, None) is None and (timer := self._timers.pop(call_id, None)):
-            timer.cancel()
+        self._deadlines.remove(call_id)
         return self._calls.pop(call_id, None)
 
     def _late(self, call_id: int) -> None:
@@ -334,13 +326,6 @@ class Lane(asyncio.BufferedProtocol):
         self.cancel(call_id)
         if future is not None and not future.done():
             future.set_exception(TimeoutError())
-
-    def _watch_deadlines(self) -> None:
-        """Timers are only for what is due soon: most calls are answered long before."""
-        soon = self._loop.time() + _SOON
-        for call_id in [key for key, deadline in self._deadlines.items() if deadline < soon]:
-            deadline = self._deadlines.pop(call_id)
-            self._timers[call_id] = self._loop.call_at(deadline, self._late, call_id)
 
     def _sent(self) -> None:
         """Something is to be sent, and perhaps an answer to be waited for."""
@@ -418,7 +403,7 @@ class Lane(asyncio.BufferedProtocol):
         self._beat_timer = None
         if self._end is not None or self.idle:
             return
-        self._watch_deadlines()
+        self._deadlines.look_through()
         action = self._heartbeat.next(self._loop.time())
         if action.ping:
             with self._lock:
@@ -450,9 +435,6 @@ class Lane(asyncio.BufferedProtocol):
         ran = "maybe" if self.peer is not None else "no"
         calls, self._calls = self._calls, {}
         self._deadlines.clear()
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
         for call_id, call in calls.items():
             if not call.done():
                 call.set_exception(self._lost(ran if call_id <= last_id else "no"))
