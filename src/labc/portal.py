@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -266,14 +266,10 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
     """Like ``future.result()``, but never waits for a loop that turns no more."""
-    while True:
-        try:
-            return future.result(1.0)
-        except TimeoutError:
-            if future.done():
-                return future.result()
-            if loop.is_closed():
-                raise CancelledError from None
+    while not wait([future], 1.0).done:  # no result(1.0): its TimeoutError looks like one of a signal handler
+        if loop.is_closed():
+            raise CancelledError
+    return future.result()
 
 
 portal = Portal()

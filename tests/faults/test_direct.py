@@ -294,6 +294,35 @@ def test_ctrl_c_in_a_call(server: Agent, network: str) -> None:
         assert program.errors == ""
 
 
+@pytest.mark.parametrize("verb", ["call", "call_all"])  # past the loop, and over it
+def test_what_a_signal_handler_raises_comes_out_of_the_call(server: Agent, network: str, verb: str) -> None:
+    source = f"""
+        import signal
+        import labc
+        def alarm(*_):
+            raise TimeoutError("mine")
+        signal.signal(signal.SIGALRM, alarm)
+        for _ in range(3):
+            labc.call("echo", 1)
+            labc.call("wait", 0)
+        for number in range(3):
+            print("calling", flush=True)
+            try:
+                labc.{verb}("wait", 60)
+            except TimeoutError as error:
+                print(type(error).__name__, error, labc.call("echo", number), flush=True)
+    """
+    with python_program(source, name="caller", env={"LABC_NETWORK": network}) as program:
+        for number in range(3):
+            program.expect("calling")
+            server.eval("until(lambda: running() == 1)")
+            program.send_signal(signal.SIGALRM)
+            program.expect(f"TimeoutError mine {number}")
+            server.eval(f"until(lambda: len(cancelled) == {number + 1})", timeout=2)
+        assert program.wait(2.0) == 0
+        assert program.errors == ""
+
+
 def test_ctrl_c_at_any_time(server: Agent, network: str) -> None:
     """No lane is left in use, and no answer is taken for another's."""
     source = """

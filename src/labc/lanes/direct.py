@@ -48,6 +48,10 @@ _CONNECT_WITHIN = 0.5
 _CANCEL_WITHIN = 0.1
 
 
+class DeadlineError(TimeoutError):
+    """The deadline has come. A signal handler may raise a TimeoutError, too, which is not this."""
+
+
 class DirectLane:
     """One connection, in use by one call at a time. ``is_present()`` tells whether the network vouches for the peer."""
 
@@ -120,7 +124,7 @@ class DirectLane:
 
         Raises:
             PeerLostError: the peer is gone; ``ran`` tells whether it may have begun.
-            TimeoutError: no answer came in time; the peer was told that none is wanted any more.
+            DeadlineError: no answer came in time; the peer was told that none is wanted any more.
             CarryError: the arguments are larger than the peer takes.
             LabcError: as the peer says.
         """
@@ -133,12 +137,12 @@ class DirectLane:
         try:
             while (outcome := self._settled(call_id)) is None:
                 self._exchange(started, deadline)
-        except TimeoutError:
+        except DeadlineError:
             self._take_back(call_id)
             raise
-        except Exception:
+        except LabcError:
             raise
-        except BaseException:  # Ctrl-C: bytes may have been lost between two lines here. The peer cancels the call.
+        except BaseException:  # a signal handler's, as of Ctrl-C: bytes may be lost. The peer cancels the call.
             self._end = PeerLostError(str(self.node), "the call was interrupted")
             raise
         if isinstance(outcome, Replied):
@@ -207,7 +211,7 @@ class DirectLane:
         """Write what is pending, and wait until something has arrived, or more can be written, or for a moment."""
         wait = min(self._settings.heartbeat_interval / 2, deadline - time.monotonic())
         if wait <= 0:
-            raise TimeoutError
+            raise DeadlineError
         try:
             if not self._write():
                 if not (ready := self._ready(select.POLLIN | select.POLLOUT, wait)):
@@ -235,6 +239,7 @@ class DirectLane:
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
+                _check_it_is_the_sockets(error)
                 self._read_the_rest()
                 self._broken = self._broken or f"the connection broke ({error})"
                 return False
@@ -257,6 +262,7 @@ class DirectLane:
         except (BlockingIOError, InterruptedError):
             raise BlockingIOError from None
         except OSError as error:
+            _check_it_is_the_sockets(error)
             self._broken = f"the connection broke ({error})"
             return
         if not count:
@@ -290,6 +296,12 @@ class DirectLane:
             whole = int(seconds)
             limit = struct.pack("@ll", whole, int((seconds - whole) * 1e6))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+
+def _check_it_is_the_sockets(error: OSError) -> None:
+    """Raises it if it is not: the TimeoutError of a signal handler is an OSError, too."""
+    if error.errno is None:
+        raise error
 
 
 class DirectLanes:
