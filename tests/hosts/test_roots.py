@@ -195,7 +195,8 @@ def test_a_provider_that_was_never_called_and_died_is_reported_at_once(make_lab:
     meet([root, provider, caller])
     provider.exec("labc.register(lambda: 1, name='one'); labc.register(lambda: 1, name='two')")
     caller.exec("labc.at(find_timeout=5).call('one')")
-    caller.exec("labc.blocking.portal.node().rooms()._pool.close()")  # as if no lane had been needed so far
+    caller.exec("rooms = labc.blocking.portal.node().rooms()")
+    caller.exec("rooms.loop.call_soon_threadsafe(rooms._pool.close)")  # as if no lane had been needed so far
     provider.program.kill()
     began = time.monotonic()
     with pytest.raises(RemoteFailure, match=r"PeerLostError|NotFoundError"):

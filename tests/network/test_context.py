@@ -16,10 +16,14 @@ from labc import aio
 pytestmark = pytest.mark.usefixtures("here")
 
 SERVER = """
-import asyncio, threading, time
+import asyncio, sys, threading, time
 import labc
 from labc import aio
 labc.init(name="server")
+
+def say(*words):  # in one piece, whatever else is printed by another thread
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+    sys.stdout.flush()
 
 def seen():
     call = labc.current_call()
@@ -37,15 +41,15 @@ async def seen_later():
 
 @labc.register
 async def wait(seconds):
-    print("begun", flush=True)
+    say("begun")
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        print("cancelled", labc.current_call().cancelled, flush=True)
+        say("cancelled", labc.current_call().cancelled)
         raise
     finally:
         await asyncio.sleep(0)
-        print("finally", flush=True)
+        say("finally")
 
 @labc.register
 async def clean_up(seconds):
@@ -53,19 +57,19 @@ async def clean_up(seconds):
         await asyncio.sleep(60)
     finally:
         await asyncio.sleep(seconds)
-        print("clean", flush=True)
+        say("clean")
 
 @labc.register
 def wait_in_thread(seconds):
     call = labc.current_call()
-    print("begun", flush=True)
+    say("begun")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if call.cancelled:
-            print("told", flush=True)
+            say("told")
             return
         time.sleep(0.005)
-    print("went on", flush=True)
+    say("went on")
 
 @labc.register
 def remaining():
@@ -89,13 +93,13 @@ def nested_slow():
     try:
         labc.call("wait", 20)
     except labc.CallTimeoutError:
-        print(f"nested ended after {time.monotonic() - started:.1f}", flush=True)
+        say(f"nested ended after {time.monotonic() - started:.1f}")
 
 @labc.register
 async def start_background(delay):
     async def later():
         await asyncio.sleep(delay)
-        print("background", await aio.call("remaining") > 100, flush=True)
+        say("background", await aio.call("remaining") > 100)
     task = asyncio.create_task(later())
     tasks.add(task)
 
@@ -103,7 +107,7 @@ async def start_background(delay):
 def start_background_thread(delay):
     def later():
         time.sleep(delay)
-        print("background", labc.call("remaining") > 100, flush=True)
+        say("background", labc.call("remaining") > 100)
     threading.Thread(target=later).start()
 
 tasks = set()
@@ -224,6 +228,32 @@ def test_a_call_of_this_node_that_times_out(name: str) -> None:
 def test_a_nested_call_has_no_longer_than_its_caller(serve, name: str) -> None:
     serve(SERVER)
     assert 3.0 < labc.at(timeout=5.0).call(name) <= 5.0
+
+
+def test_what_a_function_returns_when_it_was_told_is_no_result(serve, start) -> None:
+    """Even if the caller has been so slow that this is there when it looks at the time."""
+    server = serve(SERVER)
+    caller = start("""
+        import labc
+        for _ in range(3):  # then it knows the way past the loop
+            labc.call("wait_in_thread", 0)
+        print("ready", flush=True)
+        input()
+        try:
+            print(labc.at(timeout=0.5).call("wait_in_thread", 20), flush=True)
+        except labc.CallTimeoutError:
+            print("CallTimeoutError", flush=True)
+    """)
+    caller.expect("ready")
+    for _ in range(3):
+        server.expect("went on")
+    caller.send_line("")
+    server.expect("begun")
+    caller.stop()
+    server.expect("told")
+    time.sleep(0.1)  # a result is on its way, if there is one
+    caller.cont()
+    caller.expect("CallTimeoutError", timeout=2.0)
 
 
 def test_a_nested_call_ends_with_its_caller(serve) -> None:

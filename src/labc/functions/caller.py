@@ -16,7 +16,7 @@ from labc.fabric import Fabric, Neighbourhood
 from labc.functions.context import find_current_call
 from labc.functions.options import Options
 from labc.functions.provider import Provider
-from labc.lanes import Answer, Lane, Pool
+from labc.lanes import Answer, DeadlineError, Lane, Pool
 from labc.settings import Settings
 from labc.wire import Body, decode, encode_arguments
 
@@ -136,7 +136,8 @@ class Caller:
                 tries.over.add(node.id)
             except PeerLostError as error:
                 tries.lost(error)
-                if error.ran == "no":
+                if error.ran == "no" and (node.id == self._here.id or self._directory.node(node.id)):
+                    # Otherwise it may come back, with a new root, while another provider is waited for.
                     tries.over.add(node.id)
                     if not self._candidates(asked, tries.over):
                         break
@@ -165,9 +166,7 @@ class Caller:
             raise Detour(tries) from None
         except NotFoundError:
             raise Detour(tries) from None
-        except LabcError:
-            raise  # a function's own TimeoutError, too
-        except TimeoutError:
+        except DeadlineError:
             raise self._too_late(asked, node) from None
         return decode(answer.head, answer.buffers)
 

@@ -131,7 +131,7 @@ class Provider:
     # From this node itself.
 
     async def call_here(self, name: str, arguments: Body, timeout: float) -> Body:
-        """The same for a caller in this very node; what would be a failure on a lane is raised."""
+        """The same for a caller in this very node; what would be a failure on a lane is raised, and a TimeoutError."""
         here = self._here
         request = Request(name, timeout, msgspec.Raw(arguments.head))
         try:
@@ -150,6 +150,8 @@ class Provider:
                 raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
             self._cancel(task)
             raise
+        if context.cancelled:  # as above
+            raise TimeoutError
         if isinstance(answer, Failure):
             raise answer.to_exception()
         return Body(answer.head, _copied(answer.buffers))
@@ -176,6 +178,8 @@ class Provider:
     def answered(self, lane: Lane, call_id: int, context: CallContext, answer: Body | Failure) -> None:
         """Send it. From any thread."""
         self._running.pop((lane, call_id), None)
+        if context.cancelled:  # a function that looks at this may have returned early, which is no result
+            return  # if it is for the deadline, the caller cancels the call any moment
         if isinstance(answer, Failure):
             lane.fail(call_id, answer)
             return

@@ -124,8 +124,11 @@ class Program:
             BrokenPipeError: the program does not read it any more.
         """
         assert self.process.stdin is not None
-        self.process.stdin.write(text.encode() + b"\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(text.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise BrokenPipeError(self._report("reads no more")) from None
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the program, not to the processes it started. Nothing happens when it has ended."""

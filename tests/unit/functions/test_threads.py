@@ -203,11 +203,16 @@ def test_context_variables() -> None:
 
 
 def test_close_does_not_wait_for_the_busy() -> None:
-    go = threading.Event()
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait()
 
     async def main() -> None:
         pool = Threads(2, "labc test")
-        task = begin(pool, go.wait)
+        task = begin(pool, work)
+        await until(begun.is_set)
         await pool.run(contextvars.copy_context(), lambda: None)
         pool.close()
         started = asyncio.get_running_loop().time()
