@@ -99,7 +99,10 @@ def test_timeout(serve) -> None:
 
 def test_no_end_to_the_wait() -> None:
     labc.register(lambda: 1, name="one")
-    assert labc.at(timeout=float("inf"), find_timeout=float("inf")).call("one") == 1
+    for_ever = labc.at(timeout=float("inf"), find_timeout=float("inf"))
+    assert for_ever.call("one") == 1
+    assert [info.name for info in for_ever.functions()] == ["one"]
+    assert len(for_ever.nodes()) == 1
 
 
 def test_host_and_node(serve) -> None:

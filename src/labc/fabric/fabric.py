@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.6
 _SPREAD_WITHIN = 1.0
+_LONGEST = 1e6
+"""Seconds. The engine refuses what is for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class Fabric:
     async def list_tokens(self, key: str, timeout: float) -> set[str]:
         """The keys of all tokens that match now. With no link to a root, only this node's own."""
         replies = await self._collect(
-            lambda handler: self._session.liveliness().get(key, handler, timeout=timeout), timeout
+            lambda handler: self._session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)), timeout
         )
         return {str(reply.ok.key_expr) for reply in replies if reply.ok is not None}
 
@@ -194,7 +196,7 @@ class Fabric:
                 key,
                 handler,
                 payload=question,
-                timeout=timeout,
+                timeout=min(timeout, _LONGEST),
                 target=zenoh.QueryTarget.ALL,
                 consolidation=zenoh.ConsolidationMode.NONE,
             ),
