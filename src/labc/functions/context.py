@@ -13,7 +13,7 @@ _current: ContextVar[CallContext] = ContextVar("labc_current_call")
 class CallContext:
     """One call, as the function that serves it sees it."""
 
-    __slots__ = ("_cancelled", "deadline", "finished", "host", "name", "node", "node_id")
+    __slots__ = ("_cancelled", "_told", "deadline", "finished", "host", "name", "node", "node_id")
 
     def __init__(self, name: str, host: str, node: str, node_id: str, timeout: float | None) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class CallContext:
         """When the caller stops waiting, on the clock of ``time.monotonic()`` of this process; None: never."""
         self.finished = False
         """Whether it has been answered; what it started may live longer."""
-        self._cancelled = False
+        self._cancelled = self._told = False
 
     @property
     def remaining(self) -> float | None:
@@ -38,7 +38,14 @@ class CallContext:
     def cancelled(self) -> bool:
         """Whether the caller has cancelled, timed out or gone away: a function in a thread should look at it
         from time to time and return early. (A coroutine is cancelled instead.)"""
-        return self._cancelled or self.remaining == 0.0
+        self._told = self._told or self._cancelled or self.remaining == 0.0
+        return self._told
+
+    @property
+    def has_result(self) -> bool:
+        """For labc itself: whether what the function returns counts. Not after the deadline, nor when the function was
+        told that it is cancelled: it may have returned early."""
+        return not self._told and self.remaining != 0.0
 
     def cancel(self) -> bool:
         """For labc itself: nobody waits for the answer any more. True the first time."""

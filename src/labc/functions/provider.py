@@ -150,7 +150,7 @@ class Provider:
                 raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
             self._cancel(task)
             raise
-        if context.cancelled:  # as above
+        if not context.has_result:
             raise TimeoutError
         if isinstance(answer, Failure):
             raise answer.to_exception()
@@ -178,7 +178,7 @@ class Provider:
     def answered(self, lane: Lane, call_id: int, context: CallContext, answer: Body | Failure) -> None:
         """Send it. From any thread."""
         self._running.pop((lane, call_id), None)
-        if context.cancelled:  # a function that looks at this may have returned early, which is no result
+        if not context.has_result:
             return  # if it is for the deadline, the caller cancels the call any moment
         if isinstance(answer, Failure):
             lane.fail(call_id, answer)

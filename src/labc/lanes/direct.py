@@ -72,6 +72,8 @@ class DirectLane:
         self._greeted = False
         self._sent = False
         """Whether all of the request was written: before, it can't have run."""
+        self._unwritable = ""
+        """Why nothing can be written any more. An answer may be on its way all the same."""
         self._broken = ""
         """Why nothing can be read or written any more. It counts when all that has arrived is settled: the answer may
         be in it."""
@@ -81,7 +83,7 @@ class DirectLane:
 
     @property
     def usable(self) -> bool:
-        return self._end is None
+        return self._end is None and not self._unwritable
 
     def connect(self, address: str, timeout: float) -> None:
         """Connect, and greet.
@@ -117,7 +119,7 @@ class DirectLane:
             self._settled(0)
         except LabcError:
             return False
-        return True
+        return self.usable
 
     def call(self, name: str, arguments: Body, deadline: float) -> Answer:
         """Call a function, and wait for its answer until ``deadline`` (monotonic).
@@ -219,16 +221,16 @@ class DirectLane:
                 elif ready & ~select.POLLOUT:
                     self._receive(socket.MSG_DONTWAIT)
                 return
-            self._sent = self._sent or not self._conversation.pending_bytes
+            self._sent = self._sent or not (self._unwritable or self._conversation.pending_bytes)
             self._wake_after(max(wait, 0.001))
             self._receive()
         except BlockingIOError:
             self._look_after_peer(started)
 
     def _write(self) -> bool:
-        """Write as much of what is pending as can be, now. False: there is more."""
+        """Write as much of what is pending as can be, now. False: there is more, which may be written later."""
         assert self._socket is not None
-        while True:
+        while not self._unwritable:
             if not self._out:
                 self._out.extend(map(memoryview, self._conversation.take(_WRITE_BYTES)))
                 if not self._out:
@@ -240,19 +242,14 @@ class DirectLane:
                 return False
             except OSError as error:
                 _check_it_is_the_sockets(error)
-                self._read_the_rest()
-                self._broken = self._broken or f"the connection broke ({error})"
-                return False
+                self._unwritable = f"the connection broke ({error})"
+                self._out.clear()
+                return True
             if count == len(data):
                 self._out.popleft()
             else:
                 self._out[0] = data[count:]
-
-    def _read_the_rest(self) -> None:
-        """The peer takes nothing more, but may have answered."""
-        with suppress(BlockingIOError):
-            while not self._broken:
-                self._receive(socket.MSG_DONTWAIT)
+        return True
 
     def _receive(self, flags: int = 0) -> None:
         """Raises BlockingIOError: nothing came."""
@@ -266,7 +263,7 @@ class DirectLane:
             self._broken = f"the connection broke ({error})"
             return
         if not count:
-            self._broken = "the connection was closed"
+            self._broken = self._unwritable or "the connection was closed"
             return
         if self._beat is not None:
             self._beat.heard(time.monotonic())

@@ -282,15 +282,17 @@ def test_goodbye_right_behind_a_reply(peer: Peer) -> None:
         assert lost(peer.call()).ran == "no"
 
 
-def test_a_reply_counts_though_the_peer_takes_nothing_any_more(peer: Peer) -> None:
+@pytest.mark.parametrize("pause", [0.0, 0.05])  # the answer to the ping is refused meanwhile
+def test_a_reply_counts_though_the_peer_takes_nothing_any_more(peer: Peer, pause: float) -> None:
     """It asked for a sign of life in the same breath, and closed."""
     call = peer.call()
     request = peer.events(Requested)
     peer.talk.ping()
     peer.reply(request.id, "last")
     data = peer.pending()
-    peer.socket.sendall(data[:-1])  # all is read at once with the last byte, or in two pieces
     peer.socket.shutdown(socket.SHUT_RD)
+    peer.socket.sendall(data[:-1])
+    time.sleep(pause)
     peer.socket.sendall(data[-1:])
     assert value_of(call) == "last"
 
