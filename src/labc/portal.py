@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError, wait
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from labc.errors import BlockingCallError, ClosedError, LabcError, PeerLostError, SettingsError
 from labc.functions import Detour, Options, being_spawned, in_pool
-from labc.node import Node, Operation, process, run_operation
+from labc.jobs import Gate, Job
+from labc.node import Node, Operation, process
 
 T = TypeVar("T")
 
@@ -34,8 +35,12 @@ class _Life:
         self.node = node
         self.starter = threading.get_ident()
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.started: Future[None] = Future()
-        """Has a result when the node is in the network, and the error if it never was."""
+        self.parted = Gate()
+        """It was left, or has ended by itself."""
+        self._settled = Gate()
+        """The node is in the network, or will never be."""
+        self._error: BaseException | None = None
+        """Why not."""
         self._lock = threading.RLock()
         self._ended = False
         self._make_loop = _loop_maker()  # an import, which a thread can't begin any more when the program ends
@@ -44,6 +49,12 @@ class _Life:
     def begin(self) -> None:
         self._thread.start()
 
+    def wait_started(self) -> None:
+        """Returns when the node is in the network; raises what has kept it from there."""
+        self._settled.wait()
+        if self._error is not None:
+            raise self._error
+
     def end(self) -> None:
         """Leave the network, in less than a second."""
         deadline = time.monotonic() + _LEAVE_WITHIN
@@ -51,8 +62,7 @@ class _Life:
             self._ended = True
             loop = self.loop
         if loop is None:
-            with suppress(InvalidStateError):
-                self.started.set_exception(self._closed_early())
+            self._settle(self._closed_early())
         else:
             self._leave(loop, deadline)
         with suppress(RuntimeError):  # it was never begun
@@ -60,15 +70,10 @@ class _Life:
             self._thread.join(max(0.05, deadline - time.monotonic()))
 
     def _leave(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        leave = self._close_node()
-        try:
-            leaving = asyncio.run_coroutine_threadsafe(leave, loop)
-        except RuntimeError:  # the loop is closed
-            leave.close()
-            return
-        with suppress(Exception):
-            leaving.result(deadline - time.monotonic())
-        with suppress(RuntimeError):
+        leaving = Job(self._close_node, loop)
+        with suppress(RuntimeError):  # the loop is closed
+            leaving.begin()
+            leaving.wait(deadline - time.monotonic())
             loop.call_soon_threadsafe(loop.stop)
 
     def _turn(self) -> None:
@@ -90,15 +95,16 @@ class _Life:
                 loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_WITHIN))
             loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
+            loop.set_exception_handler(lambda *_: None)  # what would not end is destroyed with it, without a word
             loop.close()
+            self.parted.open()
 
     def _begun(self, starting: asyncio.Task[Node]) -> None:
-        if starting.cancelled():
-            self.started.set_exception(self._closed_early())
-        elif error := starting.exception():
-            self.started.set_exception(error)
-        else:
-            self.started.set_result(None)
+        self._settle(self._closed_early() if starting.cancelled() else starting.exception())
+
+    def _settle(self, error: BaseException | None) -> None:
+        self._error = error
+        self._settled.open()
 
     def _closed_early(self) -> ClosedError:
         return ClosedError(f"the node {self.node.name!r} was closed while it joined")
@@ -116,7 +122,6 @@ class Portal:
         self._lock = threading.RLock()  # a signal handler may use it, too
         self._life: _Life | None = None
         self._arguments: dict[str, Any] = {}
-        self._closed = threading.Event()
         self._leaving = False
         self._ended = False
         atexit.register(self._end)  # before whatever the program registers, so that this runs after it
@@ -142,10 +147,9 @@ class Portal:
         try:
             with self._lock:
                 if (life := self._life) is None:
-                    self._closed.clear()
                     life = self._life = _Life(Node(**self._arguments))
                     life.begin()
-            life.started.result()
+            life.wait_started()
         except BaseException:  # Ctrl-C, for one: the program may end now, and must not while the engine opens
             if self._life is not None and self._life.starter == threading.get_ident():
                 self._part_with(self._life)
@@ -163,21 +167,21 @@ class Portal:
         rooms = node.rooms()
         if running_loop() is rooms.loop:
             raise BlockingCallError(verb)
-        work = run_operation(operation, rooms)
+        job = Job(lambda: operation(rooms), rooms.loop)
         try:
             if node not in process.nodes:
                 raise CancelledError
-            future = asyncio.run_coroutine_threadsafe(work, rooms.loop)
+            job.begin()
         except BaseException as error:
-            work.close()
+            job.cancel()
             if isinstance(error, CancelledError) or (isinstance(error, RuntimeError) and rooms.loop.is_closed()):
                 self.stay_out_if_leaving()
                 raise ClosedError(f"the node {node.name!r} is closed") from None
             raise
         try:
-            return _result(future, rooms.loop)
+            return job.result()
         except BaseException as error:
-            future.cancel()
+            job.cancel()
             self.stay_out_if_leaving()
             gone = isinstance(error, PeerLostError) and node not in process.nodes
             if gone or isinstance(error, CancelledError):
@@ -212,8 +216,8 @@ class Portal:
 
     def wait_closed(self) -> None:
         """Returns when the default node was closed."""
-        while not self._closed.wait(3600):  # in pieces: Windows delivers Ctrl-C between two
-            pass
+        if (life := self._life) is not None:
+            life.parted.wait()
 
     def forget(self) -> None:
         """After fork, in the child."""
@@ -226,7 +230,7 @@ class Portal:
                 return  # another thread does it
             self._life = None
         life.end()
-        self._closed.set()
+        life.parted.open()
 
     def _end(self) -> None:
         self._ended = True
@@ -262,14 +266,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _result(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
-    """Like ``future.result()``, but never waits for a loop that turns no more."""
-    while not wait([future], 1.0).done:  # no result(1.0): its TimeoutError looks like one of a signal handler
-        if loop.is_closed():
-            raise CancelledError
-    return future.result()
 
 
 portal = Portal()

@@ -247,3 +247,51 @@ def test_the_overloaded_say_so(serve) -> None:
     assert sum(error is None for error in errors) == 3
     assert {type(error) for error in errors if error} == {labc.OverloadedError}
     assert labc.call("sleep", 0) is None
+
+
+ENDS_ITSELF = """
+import dataclasses, sys
+import labc
+labc.init(threads=2)
+
+@dataclasses.dataclass
+class Config:
+    x: int
+    def __post_init__(self):
+        if self.x < 0:
+            sys.exit("bad config")
+
+@dataclasses.dataclass
+class Result:
+    x: int
+    def __getattribute__(self, name):
+        if name == "x":
+            raise KeyboardInterrupt
+        return object.__getattribute__(self, name)
+
+@labc.register
+def take(config: Config): return config.x
+
+@labc.register
+async def take_on_loop(config: Config): return config.x
+
+@labc.register
+def give(): return Result(1)
+
+@labc.register
+async def give_on_loop(): return Result(1)
+
+labc.serve()
+"""
+
+
+@pytest.mark.parametrize("name", ["take", "take_on_loop", "give", "give_on_loop"])
+def test_a_type_that_ends_the_program_ends_one_call(serve, name: str) -> None:
+    """While the arguments are made, or the result is read. More often than there are threads."""
+    server = serve(ENDS_ITSELF)
+    for _ in range(5):
+        with pytest.raises(labc.LabcError, match="SystemExit" if "take" in name else "KeyboardInterrupt"):
+            labc.at(timeout=5).call(name, *([{"x": -1}] if "take" in name else []))
+    assert labc.at(timeout=5).call("take", {"x": 1}) == 1
+    server.terminate()
+    assert server.wait(2.0) == 143

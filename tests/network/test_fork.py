@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+import labc
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -97,6 +102,46 @@ def test_after_the_parent_has_used_it(serve, start, fork: str) -> None:
     assert program.errors == ""
     assert program.output.count("\n") == 2
     assert time.monotonic() - started < 5.0
+
+
+@pytest.mark.usefixtures("here")
+def test_a_child_does_not_hide_the_death_of_its_parent(start) -> None:
+    """It holds no connection of it open, nor the socket that takes new ones."""
+    parent = start("""
+        import os, time
+        import labc
+        labc.init(name="parent")
+        labc.register(lambda x: x, name="echo")
+        labc.register(time.sleep, name="sleep")
+        @labc.register
+        def fork():
+            child = os.fork()
+            if not child:
+                time.sleep(30)
+                os._exit(0)
+            return child
+        print("ready", flush=True)
+        labc.serve()
+    """)
+    parent.expect("ready")
+    for _ in range(3):
+        labc.at(find_timeout=5).call("echo", 1)
+    child = labc.call("fork")
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            sleeping = threads.submit(labc.call, "sleep", 30)
+            while not any(info.running for info in labc.nodes() if info.name == "parent"):
+                time.sleep(0.01)
+            parent.kill()
+            started = time.monotonic()
+            with pytest.raises(labc.PeerLostError, match="may have run"):
+                sleeping.result(5)
+            with pytest.raises((labc.PeerLostError, labc.NotFoundError)) as caught:
+                labc.call("echo", 2)
+            assert getattr(caught.value, "ran", "no") == "no"
+            assert time.monotonic() - started < 1.0
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_after_the_parent_has_used_and_closed_it(serve, start) -> None:

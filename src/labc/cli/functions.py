@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import labc
 from labc.cli.joining import joined
-from labc.cli.options import Host, Json, Network, Node, Timeout
+from labc.cli.options import Host, Json, Network, Node, Timeout, asked_for
 from labc.cli.output import complain, print_json, print_table
 
 
@@ -28,4 +28,4 @@ def functions(
         rows = [(info.signature, info.doc, f"{info.node} on {info.host}") for info in found]
         print_table(("FUNCTION", "WHAT IT DOES", "WHERE"), rows)
     else:
-        complain("nobody offers a function")
+        complain(f"nobody{asked_for(host, node)} offers a function")

@@ -8,7 +8,7 @@ import typer
 
 import labc
 from labc.cli.joining import joined
-from labc.cli.options import Host, Json, Network, Node, Timeout
+from labc.cli.options import Host, Json, Network, Node, Timeout, asked_for
 from labc.cli.output import complain, print_json, print_table
 
 _COLUMNS = ("NODE", "HOST", "ID", "ROOT", "FUNCTIONS", "RUNNING", "SERVED", "FAILED", "DROPPED")
@@ -44,7 +44,7 @@ def nodes(
         return
     name = labc.Settings.load(network=network).network
     if not found:
-        complain(f"there is nobody in the network {name!r}")
+        complain(f"there is nobody{asked_for(host, node)} in the network {name!r}")
         return
     print_table(_COLUMNS, [_row(info) for info in found])
     if verbose:

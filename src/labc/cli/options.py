@@ -133,3 +133,8 @@ def words(metavar: str) -> Any:
     return typer.Argument(
         metavar=metavar, help="JSON where it parses, else text; --key value, --key=value, --flag.", show_default=False
     )
+
+
+def asked_for(host: str | None, node: str | None) -> str:
+    """What --host and --node say, for a sentence that begins with "nobody"."""
+    return (f" with the name {node!r}" if node else "") + (f" on {host!r}" if host else "")

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 import zenoh
@@ -43,7 +44,10 @@ class Bulk:
         self._session: zenoh.Session | None = None
         self._parcels: deque[_Parcel] = deque()
         self._bytes = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        """An entry for each time that the thread shall look. (No condition: a signal handler that raises in a caller of
+        `put` could leave its lock locked.)"""
         self._closed = False
         self._dropped_rest = False
         self.dropped = 0
@@ -51,14 +55,14 @@ class Bulk:
 
     def put(self, key: str, payload: bytes, attachment: bytes | None = None, *, may_drop: bool) -> None:
         """In order for each key, and lossless but for the bound."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             self._parcels.append(_Parcel(key, payload, attachment, may_drop))
             self._bytes += len(payload)
             while self._bytes > _MAX_BYTES and self._drop_oldest():
                 pass
-            self._changed.notify()
+        self._wakes.put(None)
 
     def close(self) -> None:
         """Take no more. What waits is still sent; then the thread closes the link, calls ``on_end``, and ends.
@@ -66,13 +70,13 @@ class Bulk:
         It must have ended before the program does: a thread that the interpreter stops in the middle of the engine
         aborts the process.
         """
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify()
+        self._wakes.put(None)
 
     def drop_rest(self) -> None:
         """After :meth:`close`: it takes too long."""
-        with self._changed:
+        with self._lock:
             self._dropped_rest = True
             left = len(self._parcels)
             self._parcels.clear()
@@ -94,13 +98,15 @@ class Bulk:
         return False
 
     def _next(self) -> _Parcel | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._parcels or self._closed)
-            if not self._parcels:
-                return None
-            parcel = self._parcels.popleft()
-            self._bytes -= len(parcel.payload)
-            return parcel
+        while True:
+            self._wakes.get()
+            with self._lock:
+                if self._parcels:
+                    parcel = self._parcels.popleft()
+                    self._bytes -= len(parcel.payload)
+                    return parcel
+                if self._closed:
+                    return None
 
     def _work(self) -> None:
         while (parcel := self._next()) is not None:

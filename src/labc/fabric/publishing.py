@@ -30,7 +30,7 @@ class Publishing:
         self._settings = settings
         self._session = session
         self._loop = loop
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._putting = threading.Lock()
         """No thread is in the engine with a message when the program ends, which would abort it."""
         self._left = False
@@ -56,8 +56,9 @@ class Publishing:
         return self._bulk.dropped if self._bulk else 0
 
     def hold_until(self, moment: float) -> None:
-        """Keep what is published before this time of the loop until then."""
+        """Keep what is published before this time of the loop until then. On the loop."""
         self._held_until = moment
+        self._loop.call_at(moment, self.release)
 
     @property
     def held(self) -> int:
@@ -65,16 +66,13 @@ class Publishing:
         return len(self._early)
 
     def release(self) -> None:
-        """Publish what was kept, in order, and before any other."""
-        while True:
-            with self._lock:
-                early, self._early = self._early, []
-                if not early:
-                    self._held_until = 0.0
-                    return
+        """Publish what was kept, in order, and before any other: who would publish now, waits."""
+        with self._lock:
+            early, self._early = self._early, []
             for publication in early:
                 with suppress(FabricError, ClosedError):
                     self._publish(*publication)
+            self._held_until = 0.0
 
     def leave(self) -> None:
         """Returns when no thread is in the engine with a message; none will be again."""
@@ -107,9 +105,6 @@ class Publishing:
             if len(self._early) >= _MAX_EARLY:
                 raise OverloadedError(f"{_MAX_EARLY} messages wait until the other hosts are found")
             self._early.append((key, payload, attachment))
-            if len(self._early) == 1:
-                with suppress(RuntimeError):  # the loop is closed
-                    self._loop.call_soon_threadsafe(self._loop.call_at, self._held_until, self.release)
             return False
 
     def _publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:

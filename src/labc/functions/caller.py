@@ -139,7 +139,7 @@ class Caller:
                 if error.ran == "no" and (node.id == self._here.id or self._directory.node(node.id)):
                     # Otherwise it may come back, with a new root, while another provider is waited for.
                     tries.over.add(node.id)
-                    if not self._candidates(asked, tries.over):
+                    if asked.options.find_timeout is None and not self._candidates(asked, tries.over):
                         break
         assert tries.problem is not None
         raise tries.problem from None
@@ -151,7 +151,7 @@ class Caller:
             Detour: :meth:`call` has to do it.
         """
         tries = Tries(asked.options.retry)
-        if (node := self._near(asked)) is None:
+        if (node := self._near(asked)) is None or not asked.remaining:
             raise Detour(tries)
         try:
             if (lane := self._pool.direct_lane(node, asked.deadline)) is None:
@@ -338,6 +338,8 @@ class Caller:
             raise self._too_late(asked, self._here) from None
 
     async def _call_there(self, asked: Asked, node: NodeRecord) -> Answer:
+        if not asked.remaining:
+            raise self._too_late(asked, node, ran="no")
         if (lane := self._pool.ready_lane(node.id)) is not None:
             try:
                 return await self._ask_lane(lane, asked, node)

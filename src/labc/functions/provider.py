@@ -204,7 +204,7 @@ class Provider:
             )
         try:
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
-        except Exception as error:
+        except BaseException as error:  # a type of the user's may do anything, even sys.exit()
             return self._refused(error)
         try:
             self._enter(context)  # this task's own context
@@ -224,6 +224,8 @@ class Provider:
         except RaisedThereError as error:
             return self._raised(context, error, error.failure)
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and self._loop.is_closed():
+                raise  # it would not end
             if isinstance(error, CarryError) and registration.run == "process":
                 return self._uncarried(context, error)
             return self._raised(context, error)
@@ -237,7 +239,7 @@ class Provider:
         """Run a plain function, in a thread and a context of its own."""
         try:
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
-        except Exception as error:
+        except BaseException as error:  # a type of the user's may do anything, even sys.exit()
             return self._refused(error)
         try:
             self._enter(context)
@@ -270,7 +272,7 @@ class Provider:
             body = encode(result, where=f"the result of {context.name}()")
         except CarryError as error:
             return self._uncarried(context, error)
-        except Exception as error:  # of the value itself: a property that raises, a dict that another thread changes
+        except BaseException as error:  # of the value: a property that raises, a dict that another thread changes
             return self._raised(context, error)
         self._count("served")
         return body
@@ -279,7 +281,7 @@ class Provider:
         with self._counting:
             setattr(self.counts, what, getattr(self.counts, what) + 1)
 
-    def _refused(self, error: Exception) -> Failure:
+    def _refused(self, error: BaseException) -> Failure:
         self._count("refused")
         return self._failure(error, ran="no")
 

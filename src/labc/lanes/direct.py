@@ -6,6 +6,8 @@ no call is open.
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import struct
@@ -14,6 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
@@ -46,6 +49,7 @@ _IDLE = 10.0
 _CONNECT_WITHIN = 0.5
 """Not long: the lane of the event loop is there."""
 _CANCEL_WITHIN = 0.1
+_NO_REQUEST = 1 << 62
 
 
 class DeadlineError(TimeoutError):
@@ -70,8 +74,10 @@ class DirectLane:
         self._out: deque[memoryview] = deque()
         """Taken from the conversation, and not yet written."""
         self._greeted = False
+        self._unsent = _NO_REQUEST
+        """Bytes until all of the request is written."""
         self._sent = False
-        """Whether all of the request was written: before, it can't have run."""
+        """Whether it is: before, it can't have run."""
         self._unwritable = ""
         """Why nothing can be written any more. An answer may be on its way all the same."""
         self._broken = ""
@@ -98,9 +104,11 @@ class DirectLane:
             while not self._greeted:
                 self._exchange(deadline - timeout, deadline)
                 self._settled(0)
-        except BaseException:
+        except BaseException as error:
             if self._socket is not None:
                 self._socket.close()
+            if isinstance(error, DeadlineError):
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
             raise
 
     def attach(self, connection: socket.socket) -> None:
@@ -135,6 +143,7 @@ class DirectLane:
         started = time.monotonic()
         call_id = self._conversation.request(name, arguments, timeout=max(0.0, deadline - started))
         self._beat = None
+        self._unsent = self._conversation.pending_bytes + sum(map(len, self._out))
         self._sent = False
         try:
             while (outcome := self._settled(call_id)) is None:
@@ -161,6 +170,11 @@ class DirectLane:
         if self._socket is not None:
             self._socket.close()
         self._conversation.release()
+
+    def abandon(self, null: int) -> None:
+        """After fork, in the child."""
+        if self._socket is not None and self._socket.fileno() >= 0:
+            os.dup2(null, self._socket.fileno())
 
     def interrupt(self) -> None:
         """From another thread: the call that is open shall end, as if the peer were gone."""
@@ -204,8 +218,8 @@ class DirectLane:
         self._conversation.cancel(call_id)
         until = time.monotonic() + _CANCEL_WITHIN
         with suppress(LabcError):
-            while not (self._write() or self._broken) and self._ready(select.POLLOUT, until - time.monotonic()):
-                pass
+            while not (self._write() or self._broken) and (left := until - time.monotonic()) > 0:
+                self._ready(select.POLLOUT, left)
         if self._out:
             self._lose("it took too long to take a message")
 
@@ -221,7 +235,6 @@ class DirectLane:
                 elif ready & ~select.POLLOUT:
                     self._receive(socket.MSG_DONTWAIT)
                 return
-            self._sent = self._sent or not (self._unwritable or self._conversation.pending_bytes)
             self._wake_after(max(wait, 0.001))
             self._receive()
         except BlockingIOError:
@@ -241,10 +254,12 @@ class DirectLane:
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError as error:
-                _check_it_is_the_sockets(error)
+                check_it_is_the_sockets(error)
                 self._unwritable = f"the connection broke ({error})"
                 self._out.clear()
                 return True
+            self._unsent -= count
+            self._sent = self._sent or self._unsent <= 0
             if count == len(data):
                 self._out.popleft()
             else:
@@ -259,7 +274,7 @@ class DirectLane:
         except (BlockingIOError, InterruptedError):
             raise BlockingIOError from None
         except OSError as error:
-            _check_it_is_the_sockets(error)
+            check_it_is_the_sockets(error)
             self._broken = f"the connection broke ({error})"
             return
         if not count:
@@ -295,7 +310,7 @@ class DirectLane:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
 
 
-def _check_it_is_the_sockets(error: OSError) -> None:
+def check_it_is_the_sockets(error: OSError) -> None:
     """Raises it if it is not: the TimeoutError of a signal handler is an OSError, too."""
     if error.errno is None:
         raise error
@@ -325,7 +340,7 @@ class DirectLanes:
         return len(busy) if busy else 0
 
     def take(self, node: NodeRecord, address: str, deadline: float) -> DirectLane | None:
-        """A lane for one call, to be given back; None: there are too many.
+        """A lane for one call, to be given back; None: there are too many, or it is too late.
 
         Raises:
             OSError, LabcError: none can be made.
@@ -336,7 +351,7 @@ class DirectLanes:
                 lane = idle.pop()
                 if lane.still_open():
                     self._busy[node.id].add(lane)
-                    return lane
+                    return self._unless_closed(lane)
                 lane.close("")
         busy = self._busy.setdefault(node.id, weakref.WeakSet())
         if len(busy) >= _MAX_PER_NODE:
@@ -344,15 +359,23 @@ class DirectLanes:
         greeting = self._greeting(node.id, [ONE_WAY])
         lane = DirectLane(greeting, self._settings, node, lambda: self._is_present(node.id))
         busy.add(lane)
-        if self._closed or len(busy) > _MAX_PER_NODE:  # another thread may have been faster
+        patience = min(_CONNECT_WITHIN, deadline - time.monotonic())
+        if self._closed or patience <= 0 or len(busy) > _MAX_PER_NODE:  # another thread may have been faster
             busy.discard(lane)
             return None
         try:
-            lane.connect(address, min(_CONNECT_WITHIN, deadline - time.monotonic()))
+            lane.connect(address, patience)
         except BaseException:
             busy.discard(lane)
             raise
-        return lane
+        return self._unless_closed(lane)
+
+    def _unless_closed(self, lane: DirectLane) -> DirectLane | None:
+        """:meth:`close` can't interrupt what is not connected yet."""
+        if not self._closed:
+            return lane
+        self.give_back(lane)
+        return None
 
     def give_back(self, lane: DirectLane) -> None:
         if (busy := self._busy.get(lane.node.id)) is not None:
@@ -379,6 +402,12 @@ class DirectLanes:
                         break
                     lane.close("it is not used any more")
 
+    def abandon(self, null: int) -> None:
+        """After fork, in the child."""
+        for lanes in (*self._idle.values(), *self._busy.values()):
+            for lane in list(lanes):
+                lane.abandon(null)
+
     def close(self) -> None:
         """What is open ends with a PeerLostError in the thread that waits for it."""
         self._closed = True
@@ -389,20 +418,28 @@ class DirectLanes:
 
 
 def _connected(address: str, timeout: float) -> socket.socket:
-    """Raises OSError."""
+    """Raises OSError, with a number."""
+    target: Any
     if (path := unix_path(address)) is not None:
-        connection, target = socket.socket(socket.AF_UNIX), path
+        family, target = socket.AF_UNIX, path
     elif (endpoint := tcp_endpoint(address)) is not None:
-        connection = socket.create_connection(endpoint, timeout)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(None)
-        return connection
+        family, target = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET, endpoint
     else:
-        raise OSError(f"{address}: not an address this version knows")
+        raise OSError(errno.EAFNOSUPPORT, f"{address}: not an address this version knows")
+    connection = socket.socket(family)
     try:
-        connection.settimeout(timeout)
-        connection.connect(target)
-        connection.settimeout(None)
+        connection.setblocking(False)
+        error = connection.connect_ex(target)
+        if error == errno.EINPROGRESS:
+            poll = select.poll()
+            poll.register(connection, select.POLLOUT)
+            came = poll.poll(timeout * 1000)
+            error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if came else errno.ETIMEDOUT
+        if error:
+            raise OSError(error, os.strerror(error))
+        connection.setblocking(True)
+        if family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         connection.close()
         raise

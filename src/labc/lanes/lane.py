@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -236,12 +237,19 @@ class Lane(asyncio.BufferedProtocol):
         self._flush()
         self._finish(PeerLostError(str(self), reason or "the lane was closed here"))
 
+    def abandon(self, null: int) -> None:
+        """After fork, in the child."""
+        own = self._transport.get_extra_info("socket") if self._transport is not None else None
+        for connection in (own, self._socket):
+            if connection is not None and connection.fileno() >= 0:
+                os.dup2(null, connection.fileno())
+
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
-        self._socket = _second(transport.get_extra_info("socket"))
+        self._socket = _second(transport.get_extra_info("socket")) if _threads_may_write(self._loop) else None
         self._flush()
         if self._end is not None:  # given up before it began
             self._close_transport(transport)
@@ -451,6 +459,12 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
+
+
+def _threads_may_write(loop: asyncio.AbstractEventLoop) -> bool:
+    """Python's own transports take what is left to write out of their buffer for a moment, from 3.12 on, and a thread
+    that looks just then finds it empty."""
+    return sys.version_info < (3, 12) or not isinstance(loop, asyncio.BaseEventLoop)
 
 
 def _second(own: Any) -> socket.socket | None:

@@ -47,6 +47,10 @@ class Listener:
         """
         return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
 
+    def file_numbers(self) -> list[int]:
+        """Of the sockets."""
+        return [own.fileno() for server in self._servers for own in server.sockets]
+
     async def _listen(self, own: socket.socket) -> None:
         """With a socket of our own: to look an address up, libuv starts threads, and a forked child dies of them."""
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError
 from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
 from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
-from labc.lanes.direct import DirectLane, DirectLanes
+from labc.lanes.direct import DirectLane, DirectLanes, check_it_is_the_sockets
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.race import race
@@ -102,6 +102,19 @@ class Pool:
         for lane in list(self._all):
             lane.close(f"{self._here} left the network")
 
+    def abandon(self) -> None:
+        """After fork, in the child: hold no connection open whose other end waits for this to be closed.
+
+        The numbers stay taken, as what is here believes them its own.
+        """
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in self.listener.file_numbers():
+            os.dup2(null, number)
+        for lane in self._all:
+            lane.abandon(null)
+        self.direct.abandon(null)
+        os.close(null)
+
     def busy(self, node_id: str) -> int:
         """Calls to this node that it has not answered yet."""
         lane = self._lanes.get(node_id)
@@ -155,7 +168,10 @@ class Pool:
         except ConnectionRefusedError as error:
             if unix_path(address) is not None:
                 raise PeerLostError(str(node), f"{address}: {error.strerror}", ran="no") from None
-        except (OSError, LabcError) as error:
+        except OSError as error:
+            check_it_is_the_sockets(error)
+            logger.debug("no direct lane to %s: %s", node, error)
+        except LabcError as error:
             logger.debug("no direct lane to %s: %s", node, error)
         self._endpoints.pop(node.id, None)  # until the loop has found a way again
         return None
@@ -276,6 +292,7 @@ class Pool:
     async def _connect(self, node: NodeRecord) -> Lane:
         """Direct ways first; the relay beside them when they take long, or have all failed."""
         direct = self._loop.create_task(self._connect_direct(node))
+        direct.add_done_callback(_retrieve)
         relay: asyncio.Task[Lane] | None = None
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
@@ -287,6 +304,7 @@ class Pool:
                 if direct.done():
                     self._surroundings.doubt(node.id)  # so that it is lost as soon as its presence vanishes
                 relay = self._loop.create_task(self._connect_relay(node))
+                relay.add_done_callback(_retrieve)
                 return await race([lambda: direct, lambda: relay], _lose, stagger=0)
         except TimeoutError:
             reason = f"no way to it within {self._settings.connect_timeout:g} s"
@@ -383,6 +401,12 @@ def _attempt(connect: Callable[..., Awaitable[Lane]], *args: Any) -> Callable[[]
 def _lose(lane: Lane) -> None:
     with suppress(Exception):
         lane.close("another way to this node was faster")
+
+
+def _retrieve(task: asyncio.Task[Lane]) -> None:
+    """Its error is no surprise, even if nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _brief(error: BaseException) -> str:

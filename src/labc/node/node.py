@@ -132,7 +132,7 @@ class Node(AsyncVerbs, Registering):
     def abandon(self) -> None:
         """After fork, in the child."""
         if self._rooms is not None:
-            self._rooms.fabric.abandon()
+            self._rooms.abandon()
 
     def rooms(self) -> Runtime:
         """For labc's own faces. Raises ClosedError."""

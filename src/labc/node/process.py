@@ -52,8 +52,11 @@ class Process:
     def node(self) -> Node | None:
         """The node for verbs that name none: the one whose function or handler this is, else the first that runs."""
         current = self._current.get(None)
-        if current is None and self.nodes and self.nodes[0].opened and not self.nodes[0].dead:
-            return self.nodes[0]
+        if current is None:
+            for first in self.nodes:  # which another thread may be about to remove
+                if first.opened and not first.dead:
+                    return first
+                break
         self._drop_dead()
         if current is not None and current in self.nodes:
             return current

@@ -84,6 +84,11 @@ class Runtime:
         self._watchdog.start()
         await self.declared()
 
+    def abandon(self) -> None:
+        """After fork, in the child."""
+        self.fabric.abandon()
+        self._pool.abandon()
+
     async def close(self) -> None:
         """Leave the network. Takes less than a second, whatever runs."""
         self._watchdog.stop()

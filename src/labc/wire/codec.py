@@ -19,6 +19,18 @@ from labc.wire.frames import Data
 from labc.wire.lifting import Lifting, lift_without_buffers
 from labc.wire.lowering import PLAIN, Lowering, Unfit
 
+_MALFORMED = (
+    msgspec.MsgspecError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    BufferError,
+    MemoryError,
+)
+"""What decoding can raise. Not just any exception: a signal handler's is not about the value."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ext_hook=lift_without_buffers).decode
 
@@ -82,7 +94,7 @@ def decode(head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = 
         raise CarryError(where, "nested too deeply") from None
     except Unfit as unfit:
         raise CarryError(where, unfit.problem) from unfit.__cause__
-    except Exception as error:
+    except _MALFORMED as error:
         raise CarryError(where, f"can't be decoded: {error}") from error
 
 
