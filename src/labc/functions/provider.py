@@ -225,7 +225,7 @@ class Provider:
             return self._raised(context, error, error.failure)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and self._loop.is_closed():
-                raise  # it would not end
+                raise  # the loop ended before it
             if isinstance(error, CarryError) and registration.run == "process":
                 return self._uncarried(context, error)
             return self._raised(context, error)

@@ -174,7 +174,7 @@ class DirectLane:
     def abandon(self, null: int) -> None:
         """After fork, in the child."""
         if self._socket is not None and self._socket.fileno() >= 0:
-            os.dup2(null, self._socket.fileno())
+            os.dup2(null, self._socket.fileno(), inheritable=False)
 
     def interrupt(self) -> None:
         """From another thread: the call that is open shall end, as if the peer were gone."""

@@ -242,7 +242,7 @@ class Lane(asyncio.BufferedProtocol):
         own = self._transport.get_extra_info("socket") if self._transport is not None else None
         for connection in (own, self._socket):
             if connection is not None and connection.fileno() >= 0:
-                os.dup2(null, connection.fileno())
+                os.dup2(null, connection.fileno(), inheritable=False)
 
     # asyncio.BufferedProtocol
 

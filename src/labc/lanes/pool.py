@@ -109,7 +109,7 @@ class Pool:
         """
         null = os.open(os.devnull, os.O_RDWR)
         for number in self.listener.file_numbers():
-            os.dup2(null, number)
+            os.dup2(null, number, inheritable=False)
         for lane in self._all:
             lane.abandon(null)
         self.direct.abandon(null)
