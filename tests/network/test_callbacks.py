@@ -297,9 +297,11 @@ def test_threads_end_when_they_are_idle(serve, monkeypatch, until) -> None:
 
     monkeypatch.setattr(threads, "_IDLE", 0.1)
 
+    all_together = threading.Barrier(20)
+
     @labc.register
     def slow() -> int:
-        time.sleep(0.1)
+        all_together.wait(5.0)
         return threading.get_ident()
 
     async def main() -> list[int]:
@@ -307,7 +309,8 @@ def test_threads_end_when_they_are_idle(serve, monkeypatch, until) -> None:
 
     assert len(set(asyncio.run(main()))) == 20
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("labc function")], 2.0)
-    assert labc.call("slow")
+    labc.register(threading.get_ident, name="one")
+    assert labc.call("one")
 
 
 def test_the_deep_stack_of_a_caller_does_not_matter(serve) -> None:

@@ -13,7 +13,16 @@ from typing import Any, Literal
 import msgspec
 
 from labc.directory import NodeRecord, near_names
-from labc.errors import CarryError, ClosedError, LabcError, NotFoundError, OverloadedError, PeerLostError, Ran
+from labc.errors import (
+    CallTimeoutError,
+    CarryError,
+    ClosedError,
+    LabcError,
+    NotFoundError,
+    OverloadedError,
+    PeerLostError,
+    Ran,
+)
 from labc.functions.context import CallContext, set_current_call
 from labc.functions.processes import ProcessDiedError, Processes, RaisedThereError
 from labc.functions.registration import Registration
@@ -237,6 +246,8 @@ class Provider:
         self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
     ) -> Body | Failure:
         """Run a plain function, in a thread and a context of its own."""
+        if context.cancelled:  # while it waited for a thread, and nobody waits for it any more
+            return self._failure(CallTimeoutError(context.name, 0.0, where=str(self._here), ran="no"), ran="no")
         try:
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
         except BaseException as error:  # a type of the user's may do anything, even sys.exit()
