@@ -246,7 +246,7 @@ class Provider:
         self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
     ) -> Body | Failure:
         """Run a plain function, in a thread and a context of its own."""
-        if context.cancelled:  # while it waited for a thread, and nobody waits for it any more
+        if not self._leaving and context.cancelled:  # while it waited for a thread: nobody waits for it any more
             return self._failure(CallTimeoutError(context.name, 0.0, where=str(self._here), ran="no"), ran="no")
         try:
             args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
