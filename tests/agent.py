@@ -9,6 +9,25 @@ from typing import Any, Self
 
 from labc.testing import Program, VirtualHost
 
+WAIT = """
+import asyncio
+cancelled = []
+
+async def wait(seconds):
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        cancelled.append(time.time())
+        raise
+    return "waited"
+
+def running():
+    return labc.blocking.portal.node().rooms()._provider.running
+
+labc.register(wait)
+"""
+"""A function that takes its time, and tells when it was cancelled."""
+
 _SOURCE = """
 import contextlib, json, os, sys, threading, time, traceback
 import labc

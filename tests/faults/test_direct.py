@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from agent import Agent, LocalStart
+from agent import WAIT, Agent, LocalStart
 
 from labc.lanes.direct import POSSIBLE
 from labc.testing import python_program
@@ -58,9 +58,8 @@ def aio_failing(name, *args, **kwargs):
     return failing(lambda: asyncio.run(labc.aio.call(name, *args, **kwargs)))
 """
 
-SERVER = """
-import asyncio, ctypes
-cancelled = []
+SERVER = f"""{WAIT}
+import ctypes
 ran = []
 
 @labc.register
@@ -71,15 +70,6 @@ def echo(value):
 def who():
     ran.append(1)
     return labc.blocking.portal.node().name
-
-@labc.register
-async def wait(seconds):
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        cancelled.append(time.time())
-        raise
-    return "waited"
 
 @labc.register
 def hold_gil(seconds):
@@ -93,9 +83,6 @@ def fail(text):
 @labc.register
 def typed(number: int, *, scale: float = 1.0) -> float:
     return number * scale
-
-def running():
-    return labc.blocking.portal.node().rooms()._provider.running
 
 labc.blocking.portal.node()
 """
@@ -276,6 +263,24 @@ def test_timeouts_and_answers_mixed(server: Agent, caller: Agent) -> None:
     )
     assert outcomes == list(range(200))
     assert caller.eval("idle()") == 1
+
+
+@pytest.mark.parametrize(
+    "error", ["HandshakeError('no lane')", "PeerLostError('server', 'it closed')", "OSError(5, 'x')"]
+)
+def test_a_call_goes_over_the_loop_when_it_gets_no_lane_of_its_own(server: Agent, caller: Agent, error: str) -> None:
+    """Some of these errors are both labc's and the system's."""
+    caller.exec(f"""
+def refuse(*_):
+    refused.append(1)
+    raise {error.replace("HandshakeError", "labc.HandshakeError").replace("PeerLostError", "labc.PeerLostError")}
+refused = []
+direct = rooms()._pool.direct
+direct.close_idle(None, 0.0)
+direct.take = refuse
+""")
+    assert caller.eval("[labc.call('echo', number) for number in range(3)]") == [0, 1, 2]
+    assert caller.eval("len(refused)") >= 1
 
 
 def test_ctrl_c_in_a_call(server: Agent, network: str) -> None:
@@ -664,9 +669,9 @@ def test_lanes_that_nobody_uses_are_closed(start: LocalStart, server: Agent) -> 
     """And the provider doesn't take that for the end of the caller."""
     caller = start("caller")
     caller.exec(f"""{CALLER}
-import labc.lanes.direct, labc.lanes.pool
+import labc.lanes.directs, labc.lanes.pool
 labc.lanes.pool._TIDY_EVERY = 0.1
-labc.lanes.direct._IDLE = 0.3
+labc.lanes.directs._IDLE = 0.3
 """)
     caller.exec("labc.register(lambda: 'still here', name='back'); labc.blocking.portal.node()")
     server.eval("until(lambda: labc.call('back') == 'still here')")
@@ -689,9 +694,9 @@ labc.lanes.direct._IDLE = 0.3
 def test_a_lane_in_use_is_not_closed_as_idle(start: LocalStart, server: Agent) -> None:
     caller = start("caller")
     caller.exec(f"""{CALLER}
-import labc.lanes.direct, labc.lanes.pool
+import labc.lanes.directs, labc.lanes.pool
 labc.lanes.pool._TIDY_EVERY = 0.05
-labc.lanes.direct._IDLE = 0.1
+labc.lanes.directs._IDLE = 0.1
 for _ in range(3): labc.call('wait', 0)
 """)
     begin(caller, "'wait', 1.5", server)

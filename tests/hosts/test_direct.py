@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from agent import Agent, Start, start_all
+from agent import WAIT, Agent, Start, start_all
 
 from labc.lanes.direct import POSSIBLE
 from labc.testing import VirtualHosts
@@ -43,22 +43,7 @@ def seconds(call):
     return time.time() - began
 """
 
-SERVER = """
-import asyncio
-cancelled = []
-
-async def wait(seconds):
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        cancelled.append(time.time())
-        raise
-    return "waited"
-
-def running():
-    return labc.blocking.portal.node().rooms()._provider.running
-
-labc.register(wait)
+SERVER = f"""{WAIT}
 labc.register(lambda x: x, name="echo")
 labc.register(len, name="size")
 labc.register(lambda: labc.blocking.portal.node().name, name="who")

@@ -106,7 +106,6 @@ class Fabric:
         """
         if self._publishing.held:
             await self.looked_around()
-        self._publishing.leave()
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await self._publishing.close()

@@ -74,13 +74,11 @@ class Publishing:
                     self._publish(*publication)
             self._held_until = 0.0
 
-    def leave(self) -> None:
-        """Returns when no thread is in the engine with a message; none will be again."""
+    async def close(self) -> None:
+        """From here on no thread is in the engine with a message. What was published last arrives, be it large: it is
+        waited for, 0.4 s at most."""
         with self._putting:
             self._left = True
-
-    async def close(self) -> None:
-        """What a program publishes last arrives, be it large: it is waited for, 0.4 s at most."""
         if self._bulk is not None:
             self._bulk.close()
             with suppress(TimeoutError):

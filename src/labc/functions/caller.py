@@ -206,8 +206,6 @@ class Caller:
             async with asyncio.timeout(timeout):
                 lane = await self._pool.lane(node)
                 return await lane.ping()
-        except LabcError:
-            raise
         except TimeoutError:
             raise CallTimeoutError("ping", timeout, where=str(node), ran="no") from None
 
@@ -355,8 +353,6 @@ class Caller:
                 lane = await self._pool.lane(node)
                 await lane.room(min(asked.remaining, _ROOM_WAIT))
                 return lane
-        except LabcError:
-            raise
         except TimeoutError:
             raise self._too_late(asked, node, ran="no") from None
 
@@ -367,9 +363,7 @@ class Caller:
         except asyncio.CancelledError:
             lane.cancel(call_id)
             raise
-        except LabcError:
-            raise  # a function's own TimeoutError, too
-        except TimeoutError:
+        except DeadlineError:
             raise self._too_late(asked, node) from None
 
     def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:

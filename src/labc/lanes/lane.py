@@ -49,6 +49,10 @@ _AT_ONCE_BYTES = 1 << 16
 """What a thread writes itself, at most; for more it wakes the loop."""
 
 
+class DeadlineError(TimeoutError):
+    """The deadline of a call has come. A TimeoutError may be anybody's: a function's, a signal handler's."""
+
+
 class LaneOwner(Protocol):
     """What a lane tells of itself, on the loop."""
 
@@ -169,7 +173,7 @@ class Lane(asyncio.BufferedProtocol):
     def request(self, name: str, arguments: Body, deadline: float) -> tuple[int, asyncio.Future[Answer]]:
         """Send a request; its id, and what becomes of it. :meth:`cancel` it when nobody waits any more.
 
-        At the deadline (the loop's time) it has a TimeoutError, and is cancelled.
+        At the deadline (the loop's time) it has a DeadlineError, and is cancelled.
 
         Raises:
             PeerLostError: the lane is closed.
@@ -333,7 +337,7 @@ class Lane(asyncio.BufferedProtocol):
         future = self._calls.get(call_id)
         self.cancel(call_id)
         if future is not None and not future.done():
-            future.set_exception(TimeoutError())
+            future.set_exception(DeadlineError())
 
     def _sent(self) -> None:
         """Something is to be sent, and perhaps an answer to be waited for."""

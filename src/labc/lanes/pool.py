@@ -14,7 +14,8 @@ from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError
 from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
 from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
-from labc.lanes.direct import DirectLane, DirectLanes, check_it_is_the_sockets
+from labc.lanes.direct import DirectLane, check_it_is_the_sockets
+from labc.lanes.directs import DirectLanes
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.race import race
@@ -168,10 +169,9 @@ class Pool:
         except ConnectionRefusedError as error:
             if unix_path(address) is not None:
                 raise PeerLostError(str(node), f"{address}: {error.strerror}", ran="no") from None
-        except OSError as error:
-            check_it_is_the_sockets(error)
-            logger.debug("no direct lane to %s: %s", node, error)
-        except LabcError as error:
+        except (OSError, LabcError) as error:
+            if not isinstance(error, LabcError):  # which may be an OSError as well
+                check_it_is_the_sockets(error)
             logger.debug("no direct lane to %s: %s", node, error)
         self._endpoints.pop(node.id, None)  # until the loop has found a way again
         return None

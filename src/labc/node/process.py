@@ -53,10 +53,9 @@ class Process:
         """The node for verbs that name none: the one whose function or handler this is, else the first that runs."""
         current = self._current.get(None)
         if current is None:
-            for first in self.nodes:  # which another thread may be about to remove
-                if first.opened and not first.dead:
-                    return first
-                break
+            first = next(iter(self.nodes), None)  # which another thread may be about to remove
+            if first is not None and first.opened and not first.dead:
+                return first
         self._drop_dead()
         if current is not None and current in self.nodes:
             return current

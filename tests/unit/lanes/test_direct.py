@@ -14,7 +14,8 @@ import pytest
 from labc.directory import NodeRecord
 from labc.errors import CarryError, HandshakeError, PeerLostError, ProtocolError, RemoteError
 from labc.lanes import direct
-from labc.lanes.direct import POSSIBLE, DirectLane, DirectLanes
+from labc.lanes.direct import POSSIBLE, DirectLane
+from labc.lanes.directs import DirectLanes
 from labc.settings import Settings
 from labc.wire import (
     ONE_WAY,
