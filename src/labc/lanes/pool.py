@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from labc.directory import NodeRecord
-from labc.errors import HandshakeError, LabcError, PeerLostError
-from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
+from labc.errors import LabcError, PeerLostError
+from labc.lanes.addresses import ABSTRACT_SOCKETS, unix_address, unix_path
+from labc.lanes.connector import Connector, Surroundings
 from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
 from labc.lanes.direct import DirectLane, check_it_is_the_sockets
 from labc.lanes.directs import DirectLanes
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
-from labc.lanes.race import race
 from labc.lanes.relays import Relays
 from labc.settings import Settings
 from labc.wire import Greeting, Requested
 
 logger = logging.getLogger("labc.lanes")
 
-_ASK_AGAIN = 0.1
-_RELAY_ANSWERS_WITHIN = 0.7
 _TIDY_EVERY = 5.0
 
 
@@ -38,25 +35,6 @@ class Calls(Protocol):
     def cancelled(self, lane: Lane, call_id: int) -> None: ...
 
     def lane_closed(self, lane: Lane) -> None: ...
-
-
-class Surroundings(Protocol):
-    """What the pool needs to know of the network, and tells it."""
-
-    async def addresses_of(self, node: NodeRecord) -> list[str]:
-        """Where a node of another host listens, by its own word."""
-
-    def is_present(self, node_id: str) -> bool:
-        """Whether the network vouches for the node now."""
-
-    def doubt(self, node_id: str) -> None:
-        """A lane found the node silent or unreachable."""
-
-    def heard(self, node_id: str) -> None:
-        """A lane with the node has come up."""
-
-    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
-        """Carry a piece of a relayed lane to the node, in order, without blocking."""
 
 
 class Pool:
@@ -77,8 +55,7 @@ class Pool:
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
-        self._endpoints: dict[str, str] = {}
-        """By node: an address at which it was reached."""
+        self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane)
         self.direct = DirectLanes(settings, self._greeting, surroundings.is_present)
         self._tidying: asyncio.TimerHandle | None = None
         self.listener = Listener(self._here.id, self._accept)
@@ -144,7 +121,7 @@ class Pool:
             return lane
         task = self._connecting.get(node.id)
         if task is None or task.done():  # done, and its lane closed already
-            task = self._connecting[node.id] = self._loop.create_task(self._connect(node))
+            task = self._connecting[node.id] = self._loop.create_task(self._connector.connect(node))
             task.add_done_callback(lambda done: self._connected(node.id, done))
         try:
             return await asyncio.shield(task)
@@ -159,9 +136,10 @@ class Pool:
         Raises:
             PeerLostError: the node is on this host, and is not there any more.
         """
-        address = self._endpoints.get(node.id)
+        reached_at = self._connector.reached_at
+        address = reached_at.get(node.id)
         if address is None and ABSTRACT_SOCKETS and node.host_id == self._here.host_id:
-            address = self._endpoints[node.id] = unix_address(node.id)
+            address = reached_at[node.id] = unix_address(node.id)
         if address is None or not DIRECT_POSSIBLE:
             return None
         try:
@@ -173,7 +151,7 @@ class Pool:
             if not isinstance(error, LabcError):  # which may be an OSError as well
                 check_it_is_the_sockets(error)
             logger.debug("no direct lane to %s: %s", node, error)
-        self._endpoints.pop(node.id, None)  # until the loop has found a way again
+        reached_at.pop(node.id, None)  # until the loop has found a way again
         return None
 
     def direct_lane_lost(self, node_id: str) -> None:
@@ -189,7 +167,7 @@ class Pool:
 
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
-        self._endpoints.pop(node.id, None)
+        self._connector.reached_at.pop(node.id, None)
         self.direct.close_idle(node.id, 0.0)
         for lane in list(self._all):
             if lane.peer is not None and lane.peer.node_id == node.id and lane.idle:
@@ -254,7 +232,7 @@ class Pool:
             task.exception()  # those who wait see it
 
     def _accept(self) -> Lane:
-        lane = self._new_lane("", initiator=False)
+        lane = self._new_lane()
         if len(self._accepted) >= self._settings.max_lanes:
             logger.warning("a lane was refused: %d are open (max_lanes)", len(self._accepted))
             lane.close("this node has too many lanes open (max_lanes)")  # before it takes a request
@@ -284,132 +262,14 @@ class Pool:
         else:
             self._one_way.add(lane)
 
-    def _new_lane(self, target: str, *, initiator: bool) -> Lane:
-        lane = Lane(self._greeting(target), self, self._settings, initiator=initiator)
+    def _new_lane(self, target: str = "") -> Lane:
+        """One to the node ``target``; without: one that somebody opens to this node."""
+        lane = Lane(self._greeting(target), self, self._settings, initiator=bool(target))
         self._all.add(lane)
         return lane
-
-    async def _connect(self, node: NodeRecord) -> Lane:
-        """Direct ways first; the relay beside them when they take long, or have all failed."""
-        direct = self._loop.create_task(self._connect_direct(node))
-        direct.add_done_callback(_retrieve)
-        relay: asyncio.Task[Lane] | None = None
-        try:
-            async with asyncio.timeout(self._settings.connect_timeout):
-                await asyncio.wait([direct], timeout=self._settings.relay_after)
-                if direct.done() and not direct.exception():
-                    return direct.result()
-                if node.host_id == self._here.host_id or not self._surroundings.is_present(node.id):
-                    return await direct
-                if direct.done():
-                    self._surroundings.doubt(node.id)  # so that it is lost as soon as its presence vanishes
-                relay = self._loop.create_task(self._connect_relay(node))
-                relay.add_done_callback(_retrieve)
-                return await race([lambda: direct, lambda: relay], _lose, stagger=0)
-        except TimeoutError:
-            reason = f"no way to it within {self._settings.connect_timeout:g} s"
-            if direct.done() and not direct.cancelled() and (error := direct.exception()):
-                reason += f" ({error})"
-            raise self._unreachable(node, reason) from None
-        except ExceptionGroup as group:
-            raise self._unreachable(node, "; ".join(map(_brief, group.exceptions))) from None
-        except (OSError, LabcError) as error:
-            raise self._unreachable(node, _brief(error)) from None
-        finally:
-            for task in (direct, relay):
-                if task is not None and not task.done():
-                    task.cancel()
-
-    def _unreachable(self, node: NodeRecord, reason: str) -> PeerLostError:
-        self._surroundings.doubt(node.id)
-        return PeerLostError(str(node), reason, ran="no")
-
-    async def _connect_direct(self, node: NodeRecord) -> Lane:
-        same_host = node.host_id == self._here.host_id
-        if same_host and ABSTRACT_SOCKETS:
-            return await self._connect_to(unix_address(node.id), node.id)
-        while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
-            # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
-            await asyncio.sleep(_ASK_AGAIN)
-        attempts = [_attempt(self._connect_to, address, node.id) for address in reachable(addresses, same_host)]
-        if not attempts:
-            raise ConnectionError("it has no address that others can reach")
-        try:
-            return await race(attempts, _lose)
-        except ExceptionGroup as group:
-            raise ConnectionError("; ".join(map(_brief, group.exceptions))) from None
-
-    async def _connect_to(self, address: str, node_id: str) -> Lane:
-        lane = self._new_lane(node_id, initiator=True)
-        try:
-            if (path := unix_path(address)) is not None:
-                await self._connect_unix(lane, path)
-            elif (endpoint := tcp_endpoint(address)) is not None:
-                await self._loop.create_connection(lambda: lane, *endpoint)
-            else:
-                raise ConnectionError(f"{address}: not an address this version knows")
-            await lane.greeting()
-        except OSError as error:
-            lane.close()
-            if isinstance(error, LabcError):
-                raise
-            raise ConnectionError(f"{address}: {error.strerror or error}") from error
-        except BaseException:
-            lane.close()
-            raise
-        self._endpoints[node_id] = address
-        return lane
-
-    async def _connect_unix(self, lane: Lane, path: str) -> None:
-        """With a socket of our own, as libuv's loop can't connect to a name that is no file."""
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.setblocking(False)
-            await self._loop.sock_connect(connection, path)
-            await self._loop.create_unix_connection(lambda: lane, sock=connection)
-        except BaseException:
-            connection.close()
-            raise
-
-    async def _connect_relay(self, node: NodeRecord) -> Lane:
-        while True:
-            lane = self._new_lane(node.id, initiator=True)
-            try:
-                async with asyncio.timeout(_RELAY_ANSWERS_WITHIN):
-                    self._relays.connect(lane, node.id, os.urandom(8).hex())
-                    await lane.greeting()
-            except TimeoutError:
-                lane.close()  # a change of root: a piece was lost
-            except BaseException:
-                lane.close()
-                raise
-            else:
-                logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
-                return lane
 
 
 def _being_cancelled() -> bool:
     """Whether it is this very task that somebody cancels, and not what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _attempt(connect: Callable[..., Awaitable[Lane]], *args: Any) -> Callable[[], Awaitable[Lane]]:
-    return lambda: connect(*args)
-
-
-def _lose(lane: Lane) -> None:
-    with suppress(Exception):
-        lane.close("another way to this node was faster")
-
-
-def _retrieve(task: asyncio.Task[Lane]) -> None:
-    """Its error is no surprise, even if nobody waits for it any more."""
-    if not task.cancelled():
-        task.exception()
-
-
-def _brief(error: BaseException) -> str:
-    if isinstance(error, HandshakeError):
-        return str(error)
-    return error.reason if isinstance(error, PeerLostError) else str(error)

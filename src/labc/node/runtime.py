@@ -268,7 +268,7 @@ class Runtime:
                 found[details.node_id] = details
         return found
 
-    # What the pool of lanes needs: see lanes.pool.Surroundings.
+    # What the pool of lanes needs: see lanes.connector.Surroundings.
 
     async def addresses_of(self, node: NodeRecord) -> list[str]:
         """Asked for each new lane: a host changes its addresses while it runs."""

@@ -1,0 +1,187 @@
+"""How a lane to another node comes about: every address it may have, raced, and the relay when none is good."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from labc.directory import NodeRecord
+from labc.errors import HandshakeError, LabcError, PeerLostError
+from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
+from labc.lanes.lane import Lane
+from labc.lanes.race import race
+from labc.lanes.relays import Relays
+from labc.settings import Settings
+
+logger = logging.getLogger("labc.lanes")
+
+_ASK_AGAIN = 0.1
+_RELAY_ANSWERS_WITHIN = 0.7
+
+
+class Surroundings(Protocol):
+    """What the pool needs to know of the network, and tells it."""
+
+    async def addresses_of(self, node: NodeRecord) -> list[str]:
+        """Where a node of another host listens, by its own word."""
+
+    def is_present(self, node_id: str) -> bool:
+        """Whether the network vouches for the node now."""
+
+    def doubt(self, node_id: str) -> None:
+        """A lane found the node silent or unreachable."""
+
+    def heard(self, node_id: str) -> None:
+        """A lane with the node has come up."""
+
+    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
+        """Carry a piece of a relayed lane to the node, in order, without blocking."""
+
+
+class Connector:
+    """Opens the lanes of one node to others. ``new_lane`` makes one to a node id, which is not connected yet."""
+
+    def __init__(
+        self,
+        host_id: str,
+        settings: Settings,
+        surroundings: Surroundings,
+        relays: Relays,
+        new_lane: Callable[[str], Lane],
+    ) -> None:
+        self._host_id = host_id
+        self._settings = settings
+        self._surroundings = surroundings
+        self._relays = relays
+        self._new_lane = new_lane
+        self._loop = asyncio.get_running_loop()
+        self.reached_at: dict[str, str] = {}
+        """By node: an address at which it was reached."""
+
+    async def connect(self, node: NodeRecord) -> Lane:
+        """Direct ways first; the relay beside them when they take long, or have all failed.
+
+        Raises:
+            PeerLostError: no way leads there; what was tried is in its reason.
+        """
+        direct = self._loop.create_task(self._direct(node))
+        direct.add_done_callback(_retrieve)
+        relay: asyncio.Task[Lane] | None = None
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                await asyncio.wait([direct], timeout=self._settings.relay_after)
+                if direct.done() and not direct.exception():
+                    return direct.result()
+                if node.host_id == self._host_id or not self._surroundings.is_present(node.id):
+                    return await direct
+                if direct.done():
+                    self._surroundings.doubt(node.id)  # so that it is lost as soon as its presence vanishes
+                relay = self._loop.create_task(self._relayed(node))
+                relay.add_done_callback(_retrieve)
+                return await race([lambda: direct, lambda: relay], _lose, stagger=0)
+        except TimeoutError:
+            reason = f"no way to it within {self._settings.connect_timeout:g} s"
+            if direct.done() and not direct.cancelled() and (error := direct.exception()):
+                reason += f" ({error})"
+            raise self._unreachable(node, reason) from None
+        except ExceptionGroup as group:
+            raise self._unreachable(node, "; ".join(map(_brief, group.exceptions))) from None
+        except (OSError, LabcError) as error:
+            raise self._unreachable(node, _brief(error)) from None
+        finally:
+            for task in (direct, relay):
+                if task is not None and not task.done():
+                    task.cancel()
+
+    def _unreachable(self, node: NodeRecord, reason: str) -> PeerLostError:
+        self._surroundings.doubt(node.id)
+        return PeerLostError(str(node), reason, ran="no")
+
+    async def _direct(self, node: NodeRecord) -> Lane:
+        same_host = node.host_id == self._host_id
+        if same_host and ABSTRACT_SOCKETS:
+            return await self._at(unix_address(node.id), node.id)
+        while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
+            # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
+            await asyncio.sleep(_ASK_AGAIN)
+        attempts = [_attempt(self._at, address, node.id) for address in reachable(addresses, same_host)]
+        if not attempts:
+            raise ConnectionError("it has no address that others can reach")
+        try:
+            return await race(attempts, _lose)
+        except ExceptionGroup as group:
+            raise ConnectionError("; ".join(map(_brief, group.exceptions))) from None
+
+    async def _at(self, address: str, node_id: str) -> Lane:
+        lane = self._new_lane(node_id)
+        try:
+            if (path := unix_path(address)) is not None:
+                await self._at_unix(lane, path)
+            elif (endpoint := tcp_endpoint(address)) is not None:
+                await self._loop.create_connection(lambda: lane, *endpoint)
+            else:
+                raise ConnectionError(f"{address}: not an address this version knows")
+            await lane.greeting()
+        except OSError as error:
+            lane.close()
+            if isinstance(error, LabcError):
+                raise
+            raise ConnectionError(f"{address}: {error.strerror or error}") from error
+        except BaseException:
+            lane.close()
+            raise
+        self.reached_at[node_id] = address
+        return lane
+
+    async def _at_unix(self, lane: Lane, path: str) -> None:
+        """With a socket of our own, as libuv's loop can't connect to a name that is no file."""
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.setblocking(False)
+            await self._loop.sock_connect(connection, path)
+            await self._loop.create_unix_connection(lambda: lane, sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _relayed(self, node: NodeRecord) -> Lane:
+        while True:
+            lane = self._new_lane(node.id)
+            try:
+                async with asyncio.timeout(_RELAY_ANSWERS_WITHIN):
+                    self._relays.connect(lane, node.id, os.urandom(8).hex())
+                    await lane.greeting()
+            except TimeoutError:
+                lane.close()  # a change of root: a piece was lost
+            except BaseException:
+                lane.close()
+                raise
+            else:
+                logger.info("the lane to %s is relayed over the fabric: no direct connection could be made", node)
+                return lane
+
+
+def _attempt(connect: Callable[..., Awaitable[Lane]], *args: Any) -> Callable[[], Awaitable[Lane]]:
+    return lambda: connect(*args)
+
+
+def _lose(lane: Lane) -> None:
+    with suppress(Exception):
+        lane.close("another way to this node was faster")
+
+
+def _retrieve(task: asyncio.Task[Lane]) -> None:
+    """Its error is no surprise, even if nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _brief(error: BaseException) -> str:
+    if isinstance(error, HandshakeError):
+        return str(error)
+    return error.reason if isinstance(error, PeerLostError) else str(error)
