@@ -16,7 +16,10 @@ REFUSED_WITHIN = 0.5
 """A connection attempt that failed faster than this many seconds was refused: nobody holds the ports.
 Slower, and somebody accepted it and said nothing."""
 
-PATIENCE = 4
+OPEN_WITHIN = 1.0
+"""Seconds that a port which accepts a connection may take to answer as a root."""
+
+TRIES = 4
 """A port that is held, and where no root answers, is tried so often: its holder may be a root that has just begun, or
 something that is not labc."""
 
@@ -30,7 +33,8 @@ class Election:
     """For a node whose root has just died: the port is free now, and the link comes back by itself."""
 
     patient: bool = field(default=False, init=False)
-    """Give whoever holds the port more time for an answer: many nodes may be starting at once."""
+    """Give whoever holds the port more time for an answer, once: many nodes may be starting."""
+    _was_patient: bool = field(default=False, init=False)
     _silent: bool = field(default=False, init=False)
     _refusals: int = field(default=0, init=False)
     """How often in a row the port could not be taken, and no root answered there."""
@@ -45,11 +49,17 @@ class Election:
         """What to do next, and for "listen" on which port."""
         return self._next, self.ports[self._index]
 
+    def link_within(self) -> float:
+        """Seconds in which a session that goes through the ports by itself reaches a root on the one that is next,
+        when all before it are held in silence."""
+        return REFUSED_WITHIN + self._index * OPEN_WITHIN
+
     def connect_failed(self, seconds: float) -> None:
         """No root was reached, and this is how long the attempt took."""
         silent = seconds >= REFUSED_WITHIN
-        if silent and not self.listen_first and not self.patient:
-            self.patient = True
+        self.patient = silent and not self.listen_first and not self._was_patient
+        if self.patient:
+            self._was_patient = True
             return
         self._silent = silent
         self._next = "listen"
@@ -57,10 +67,10 @@ class Election:
     def listen_failed(self) -> None:
         """Somebody holds the port: look if it is a root; if that was tried in vain, pass the port over."""
         self._refusals += 1
-        if self._silent or self._refusals == PATIENCE:
+        if self._silent or self._refusals == TRIES:
             self._refusals = 0
+            self._silent = False
             self._index = (self._index + 1) % len(self.ports)
-            self._silent = self._index != 0  # once round: start again by connecting
-            self._next = "listen" if self._silent else "connect"
+            self._next = "listen" if self._index else "connect"  # once round: start again by connecting
         else:
             self._next = "connect"

@@ -14,11 +14,12 @@ from typing import Any
 
 import zenoh
 
+from labc.fabric.election import OPEN_WITHIN
 from labc.fabric.ports import root_ports, scouting_address
 from labc.settings import Settings
 
-_OPEN_TIMEOUT_MS = 1000
-"""How long a port that accepts a connection may take to answer as a root (Zenoh: 10 s)."""
+_OPEN_TIMEOUT_MS = int(OPEN_WITHIN * 1000)
+"""Zenoh: 10 s."""
 _PATIENT_TIMEOUT_MS = 3000
 """The same at a second try, when a node starts: with 200 that start at once on 2 cores a root takes some seconds."""
 

@@ -17,7 +17,7 @@ import zenoh
 
 from labc.directory import NodeRecord
 from labc.errors import FabricError
-from labc.fabric.election import REFUSED_WITHIN, Election
+from labc.fabric.election import Election
 from labc.fabric.engine import callback, open_client, open_router
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
@@ -27,7 +27,7 @@ from labc.settings import Settings
 
 logger = logging.getLogger("labc.fabric")
 
-_OPEN_WITHIN = 10.0
+_OPEN_WITHIN = 15.0
 _JITTER = 0.03
 """Orphans of a root wait up to this long before they reach for its port, so that one is clearly first."""
 _ROUND = 0.05
@@ -74,11 +74,16 @@ class Seat:
         """Become a client of the root, or the root and its first client.
 
         Raises:
-            FabricError: neither succeeded within 10 s.
+            FabricError: neither succeeded within 15 s.
         """
         election = Election(self._ports)
         deadline = time.monotonic() + _OPEN_WITHIN
         while self.session is None:
+            if time.monotonic() > deadline:
+                raise FabricError(
+                    f"no root of network {self._settings.network!r} answers on this host, and none of its ports "
+                    f"{self._ports[0]}-{self._ports[-1]} can be opened: something else may hold them (set root_port)"
+                )
             step, port = election.step()
             if step == "connect":
                 await self._connect(election)
@@ -87,11 +92,6 @@ class Seat:
                 await asyncio.sleep(random.uniform(0.5, 1) * _ROUND)
             else:
                 election = Election(self._ports)
-            if time.monotonic() > deadline:
-                raise FabricError(
-                    f"no root of network {self._settings.network!r} answers on this host, and none of its ports "
-                    f"{self._ports[0]}-{self._ports[-1]} can be opened: something else may hold them (set root_port)"
-                )
         self._keeper = asyncio.create_task(self._keep(), name="labc root election")
 
     async def close(self) -> None:
@@ -211,8 +211,9 @@ class Seat:
             while not self.linked:
                 step, port = election.step()
                 if step == "connect" or self._router:
-                    if not await self.wait_linked(REFUSED_WITHIN):
-                        election.connect_failed(REFUSED_WITHIN)
+                    patience = election.link_within()
+                    if not await self.wait_linked(patience):
+                        election.connect_failed(patience)
                 elif await self._listen(port):
                     await self.wait_linked(2.0)
                 else:

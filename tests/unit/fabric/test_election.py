@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from labc.fabric.election import Election
 from labc.fabric.ports import DEFAULT_ROOT_PORT, root_ports, scouting_address
 
@@ -26,14 +28,30 @@ def test_a_port_that_is_held_in_silence_is_passed_over() -> None:
     election.connect_failed(SLOW)
     assert election.step()[0] == "connect"
     assert election.patient, "its holder may be a root to which many come at once"
-    election.connect_failed(SLOW)
-    assert election.step() == ("listen", 1)
-    election.listen_failed()
-    assert election.step() == ("listen", 2)
-    election.listen_failed()
-    assert election.step() == ("listen", 3)
-    election.listen_failed()
+    for port in PORTS:
+        assert election.step()[0] == "connect"
+        election.connect_failed(SLOW)
+        assert not election.patient, "once is enough"
+        assert election.step() == ("listen", port)
+        election.listen_failed()
+        if port != PORTS[-1]:
+            assert election.step() == ("listen", port + 1)
+            election.listen_failed()
     assert election.step() == ("connect", 1), "once round, it starts again"
+
+
+@pytest.mark.parametrize("listen_first", [True, False])
+def test_who_loses_the_race_for_the_next_port_connects_to_the_winner(listen_first: bool) -> None:
+    election = Election(PORTS, listen_first)
+    while election.step() != ("listen", 2):
+        if election.step()[0] == "connect":
+            assert election.link_within() < 1, "nothing stands before the first port"
+            election.connect_failed(SLOW)
+        else:
+            election.listen_failed()
+    election.listen_failed()
+    assert election.step()[0] == "connect"
+    assert election.link_within() > 1, "the silent one is tried before it, for a second"
 
 
 def test_orphans_reach_for_the_port_before_they_wait_for_a_root() -> None:
