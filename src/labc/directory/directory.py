@@ -87,10 +87,13 @@ class Directory:
 
     # What the lanes see.
 
-    def node_heard(self, node_id: str) -> None:
-        """It answered on a lane."""
-        if node := self._nodes.get(node_id):
-            node.doubted = False
+    def node_heard(self, node_id: str) -> bool:
+        """It answered on a lane. Whether it was doubted until now."""
+        node = self._nodes.get(node_id)
+        if node is None or not node.doubted:
+            return False
+        node.doubted = False
+        return True
 
     def node_doubted(self, node_id: str) -> NodeRecord | None:
         """It can't be reached or is silent. The node, if its token has vanished as well: then it is lost."""

@@ -136,6 +136,11 @@ class Neighbourhood:
             self._lost(lost)
         self._changed()
 
+    def heard(self, node_id: str) -> None:
+        """A lane with the node has come up, or it is quiet no more."""
+        if self.directory.node_heard(node_id):
+            self._changed()
+
     def deny(self, name: str, node_id: str) -> None:
         """The node says that it does not offer this."""
         self.directory.offer_denied(name, node_id, time.monotonic())

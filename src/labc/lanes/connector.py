@@ -34,10 +34,10 @@ class Surroundings(Protocol):
         """Whether the network vouches for the node now."""
 
     def doubt(self, node_id: str) -> None:
-        """A lane found the node silent or unreachable."""
+        """A lane found the node quiet or unreachable."""
 
     def heard(self, node_id: str) -> None:
-        """A lane with the node has come up."""
+        """A lane with the node has come up, or is quiet no more."""
 
     def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
         """Carry a piece of a relayed lane to the node, in order, without blocking."""

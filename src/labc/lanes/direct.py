@@ -45,16 +45,28 @@ _NO_REQUEST = 1 << 62
 
 
 class DirectLane:
-    """One connection, in use by one call at a time. ``is_present()`` tells whether the network vouches for the peer."""
+    """One connection, in use by one call at a time.
+
+    ``is_present(node_id)`` tells whether the network vouches for the peer; ``on_quiet(node_id, quiet)`` is told when
+    it lets a question for a sign of life unanswered, and when it does so no more.
+    """
 
     def __init__(
-        self, greeting: Greeting, settings: Settings, node: NodeRecord, is_present: Callable[[], bool]
+        self,
+        greeting: Greeting,
+        settings: Settings,
+        node: NodeRecord,
+        is_present: Callable[[str], bool],
+        on_quiet: Callable[[str, bool], None],
     ) -> None:
         self.node = node
         self.used = 0.0
         """When the last call ended (monotonic)."""
         self._settings = settings
         self._is_present = is_present
+        self._on_quiet = on_quiet
+        self._quiet = False
+        """What was told last."""
         self._conversation = Conversation(greeting, initiator=True, max_message_bytes=settings.max_message_bytes)
         self._socket: socket.socket | None = None
         self._poll = select.poll()
@@ -152,6 +164,7 @@ class DirectLane:
             self._conversation.goodbye(reason)
             with suppress(LabcError):
                 self._write()
+        self._tell_quiet(False)  # nobody looks any more
         if self._socket is not None:
             self._socket.close()
         self._conversation.release()
@@ -269,6 +282,7 @@ class DirectLane:
             return
         if self._beat is not None:
             self._beat.heard(time.monotonic())
+            self._tell_quiet(False)
         self._events += self._conversation.buffer_updated(count)
 
     def _look_after_peer(self, started: float) -> None:
@@ -277,8 +291,15 @@ class DirectLane:
         action = self._beat.next(time.monotonic())
         if action.ping:
             self._conversation.ping()
-        if action.lost and not self._is_present():
+        if action.quiet:
+            self._tell_quiet(True)
+        if action.lost and not self._is_present(self.node.id):
             self._lose(f"no sign of life for {self._settings.heartbeat_timeout:g} s")
+
+    def _tell_quiet(self, quiet: bool) -> None:
+        if quiet != self._quiet:
+            self._on_quiet(self.node.id, quiet)
+            self._quiet = quiet
 
     def _ready(self, wanted: int, seconds: float) -> int:
         """What the socket is ready for, of POLLIN and POLLOUT and with errors, now or within so long."""

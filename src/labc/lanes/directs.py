@@ -17,7 +17,7 @@ _MAX_PER_NODE = 16
 """Calls beyond share the lane of the event loop."""
 _IDLE = 10.0
 """Seconds after which a lane that nobody uses is closed."""
-_CONNECT_WITHIN = 0.5
+_CONNECT_WITHIN = 0.25
 """Not long: the lane of the event loop is there."""
 
 
@@ -29,11 +29,16 @@ class DirectLanes:
     """
 
     def __init__(
-        self, settings: Settings, greeting: Callable[..., Greeting], is_present: Callable[[str], bool]
+        self,
+        settings: Settings,
+        greeting: Callable[..., Greeting],
+        is_present: Callable[[str], bool],
+        on_quiet: Callable[[str, bool], None],
     ) -> None:
         self._settings = settings
         self._greeting = greeting
         self._is_present = is_present
+        self._on_quiet = on_quiet
         self._idle: dict[str, deque[DirectLane]] = {}
         """The one that was used last is at the right end."""
         self._busy: dict[str, weakref.WeakSet[DirectLane]] = {}
@@ -62,7 +67,7 @@ class DirectLanes:
         if len(busy) >= _MAX_PER_NODE:
             return None
         greeting = self._greeting(node.id, [ONE_WAY])
-        lane = DirectLane(greeting, self._settings, node, lambda: self._is_present(node.id))
+        lane = DirectLane(greeting, self._settings, node, self._is_present, self._on_quiet)
         busy.add(lane)
         patience = min(_CONNECT_WITHIN, deadline - time.monotonic())
         if self._closed or patience <= 0 or len(busy) > _MAX_PER_NODE:  # another thread may have been faster

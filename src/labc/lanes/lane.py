@@ -65,8 +65,14 @@ class LaneOwner(Protocol):
 
     def closed(self, lane: Lane) -> None: ...
 
+    def quiet(self, lane: Lane) -> None:
+        """The peer does not answer a question for a sign of life."""
+
+    def heard(self, lane: Lane) -> None:
+        """It does so again."""
+
     def silent(self, lane: Lane) -> bool:
-        """The peer gives no sign of life. True if it is known to be there all the same (busy, not dead)."""
+        """It was quiet for longer than it may be. True if it is known to be there all the same (busy, not dead)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,8 @@ class Lane(asyncio.BufferedProtocol):
         self._heartbeat = Heartbeat(settings.heartbeat_interval, settings.heartbeat_timeout, self._loop.time())
         """Watches the peer while a call is open in either direction; otherwise nothing depends on it."""
         self._beat_timer: asyncio.TimerHandle | None = None
+        self._quiet = False
+        """Whether the owner was told so."""
         self._flush_scheduled = False
         self._writing_paused = False
         self._remote = "an unknown peer"
@@ -264,6 +272,9 @@ class Lane(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._beat_timer is not None:
             self._heartbeat.heard(self._loop.time())
+        if self._quiet:
+            self._quiet = False
+            self._owner.heard(self)
         with self._lock:
             events = self._conversation.buffer_updated(nbytes)
         for event in events:
@@ -421,6 +432,9 @@ class Lane(asyncio.BufferedProtocol):
             with self._lock:
                 self._conversation.ping()
             self._flush()
+        if action.quiet and not self._quiet:
+            self._quiet = True
+            self._owner.quiet(self)
         look_again = action.at
         if action.lost:
             if not self._owner.silent(self):

@@ -56,7 +56,7 @@ class Pool:
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
         self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane)
-        self.direct = DirectLanes(settings, self._greeting, surroundings.is_present)
+        self.direct = DirectLanes(settings, self._greeting, surroundings.is_present, self._direct_quiet)
         self._tidying: asyncio.TimerHandle | None = None
         self.listener = Listener(self._here.id, self._accept)
         self.calls: Calls | None = None
@@ -165,6 +165,12 @@ class Pool:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(close_idle)
 
+    def _direct_quiet(self, node_id: str, quiet: bool) -> None:
+        """From any thread."""
+        tell = self._surroundings.doubt if quiet else self._surroundings.heard
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(tell, node_id)
+
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
         self._connector.reached_at.pop(node.id, None)
@@ -209,11 +215,17 @@ class Pool:
         if self.calls is not None:
             self.calls.lane_closed(lane)
 
+    def quiet(self, lane: Lane) -> None:
+        assert lane.peer is not None
+        self._surroundings.doubt(lane.peer.node_id)
+
+    def heard(self, lane: Lane) -> None:
+        assert lane.peer is not None
+        self._surroundings.heard(lane.peer.node_id)
+
     def silent(self, lane: Lane) -> bool:
         assert lane.peer is not None
-        present = self._surroundings.is_present(lane.peer.node_id)
-        self._surroundings.doubt(lane.peer.node_id)
-        return present
+        return self._surroundings.is_present(lane.peer.node_id)
 
     # Within.
 

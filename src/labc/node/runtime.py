@@ -283,8 +283,7 @@ class Runtime:
         self._neighbourhood.doubt(node_id)
 
     def heard(self, node_id: str) -> None:
-        self._neighbourhood.directory.node_heard(node_id)
-        self.caller.forget_routes()
+        self._neighbourhood.heard(node_id)
 
     def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
         self.fabric.publish_reliably(self.fabric.keys.relay(node_id, self.here.id, relay_id), piece)

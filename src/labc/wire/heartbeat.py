@@ -17,6 +17,9 @@ class Action(NamedTuple):
     ping: bool
     """Send a PING now."""
 
+    quiet: bool
+    """The peer has let a PING unanswered for an interval: others are to be preferred."""
+
     lost: bool
     """The peer was silent for longer than the timeout."""
 
@@ -35,10 +38,12 @@ class Heartbeat:
         self._heard = now
         self._pinged = now
         self._due = now
+        self._quiet = False
 
     def heard(self, now: float) -> None:
         """Something arrived from the peer, whatever it was."""
         self._heard = now
+        self._quiet = False
 
     def next(self, now: float) -> Action:
         """What to do now, and when to look again."""
@@ -49,7 +54,8 @@ class Heartbeat:
         lost = silence >= self._timeout
         ping = not lost and (overslept or now >= max(self._heard, self._pinged) + self._interval)
         if ping:
+            self._quiet = self._pinged > self._heard
             self._pinged = now
         ping_at = max(self._heard, self._pinged) + self._interval
         self._due = max(min(ping_at, self._heard + self._timeout), now + SHORTEST_WAIT)
-        return Action(self._due, ping, lost)
+        return Action(self._due, ping, self._quiet or lost, lost)

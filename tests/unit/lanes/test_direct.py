@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -61,10 +61,14 @@ class Peer:
         self.socket.settimeout(5.0)
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         node = NodeRecord("peer", "0", "host", "peer")
-        self.lane = DirectLane(greeting("caller", features=[ONE_WAY]), settings, node, present)
+        self.told: list[tuple[str, bool]] = []
+        self.lane = DirectLane(greeting("caller", features=[ONE_WAY]), settings, node, lambda _: present(), self._told)
         self.lane.attach(mine)
         self.talk = Conversation(greeting("peer", **hello), initiator=False, max_message_bytes=1 << 30)
         self._threads = ThreadPoolExecutor(1)
+
+    def _told(self, node_id: str, quiet: bool) -> None:
+        self.told.append((node_id, quiet))
 
     def call(self, timeout: float = 5.0, arguments: Any = SMALL) -> Future[Any]:
         return self._threads.submit(self.lane.call, "f", arguments, time.monotonic() + timeout)
@@ -212,6 +216,20 @@ def test_a_silent_peer_that_the_network_vouches_for_is_waited_for(peer_with: Mak
     present[0] = False
     lost(call)
     assert request is not None
+
+
+def test_a_quiet_peer_is_told_of_and_that_it_answers_again(peer_with: MakePeer) -> None:
+    peer = peer_with(present=lambda: True)
+    call = peer.call()
+    request = peer.events(Requested)
+    peer.send()
+    with pytest.raises(TimeoutError):
+        call.result(1.0)
+    assert peer.told == [("peer", True)]
+    peer.reply(request.id, "late")
+    peer.send()
+    assert value_of(call) == "late"
+    assert peer.told == [("peer", True), ("peer", False)]
 
 
 def test_signs_of_life_keep_a_long_call(peer: Peer) -> None:
@@ -529,8 +547,15 @@ def test_a_request_is_sent_whatever_waits_behind_it(peer_with: MakePeer) -> None
     assert lost(call).ran == "maybe"
 
 
+def direct_lanes() -> DirectLanes:
+    def mine(target: str, features: Sequence[str]) -> Greeting:
+        return greeting("caller", features=features)
+
+    return DirectLanes(QUICK, mine, lambda node_id: True, lambda node_id, quiet: None)
+
+
 def test_closed_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = DirectLanes(QUICK, lambda target, features: greeting("caller", features=features), lambda _: True)
+    lanes = direct_lanes()
     mine, other = socket.socketpair()
     talk = Conversation(greeting("peer"), initiator=False, max_message_bytes=1 << 30)
     other.sendall(b"".join(talk.take(1 << 20)))
@@ -547,7 +572,7 @@ def test_closed_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_too_late_to_connect() -> None:
-    lanes = DirectLanes(QUICK, lambda target, features: greeting("caller", features=features), lambda _: True)
+    lanes = direct_lanes()
     assert lanes.take(NodeRecord("peer", "0", "host", "peer"), "unix/@x", time.monotonic() - 1) is None
     assert lanes.busy("peer") == 0
 

@@ -23,6 +23,18 @@ def test_a_silent_peer_is_asked_each_interval_and_then_lost() -> None:
     assert actions[-1][0] == 104.0
 
 
+def test_a_peer_that_does_not_answer_is_quiet_until_it_is_heard_again() -> None:
+    actions = run(Heartbeat(1.0, 4.0, now=0.0), 0.0, 6.5, heard=(3.5,))
+    quiet = [at for at, action in actions if action.quiet]
+    assert quiet == [2.0, 3.0, 5.5, 6.5]
+
+
+def test_our_own_absence_does_not_make_the_peer_quiet() -> None:
+    heartbeat = Heartbeat(1.0, 4.0, now=0.0)
+    heartbeat.next(heartbeat.next(0.0).at)
+    assert not heartbeat.next(1000.0).quiet
+
+
 def test_a_peer_that_is_heard_is_not_asked() -> None:
     heard = tuple(100 + n / 2 for n in range(40))
     actions = run(Heartbeat(1.0, 4.0, now=100.0), 100.0, 119.0, heard)
