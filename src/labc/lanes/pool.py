@@ -172,11 +172,12 @@ class Pool:
             self._loop.call_soon_threadsafe(tell, node_id)
 
     def node_lost(self, node: NodeRecord) -> None:
-        """The directory gave it up: idle lanes to it are of no more use, busy ones have their heartbeats."""
+        """The directory gave it up: idle lanes to it are of no more use, and relayed ones have no other way than the
+        fabric. Direct ones with calls have their heartbeats."""
         self._connector.reached_at.pop(node.id, None)
         self.direct.close_idle(node.id, 0.0)
         for lane in list(self._all):
-            if lane.peer is not None and lane.peer.node_id == node.id and lane.idle:
+            if lane.peer is not None and lane.peer.node_id == node.id and (lane.idle or lane.kind == "relay"):
                 lane.close("it is not in the network any more")
         task = self._connecting.get(node.id)
         if task is not None:
