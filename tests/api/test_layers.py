@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aio": BELOW | CAPABILITIES | {"node", "portal", "blocking"},
     "": BELOW | CAPABILITIES | {"node", "aio", "blocking", "version"},
     "testing": BASE | {"node"},
-    **dict.fromkeys(("cli", "gateway", "bridges", "host"), PUBLIC),
+    **dict.fromkeys(("gateway", "bridges", "host"), PUBLIC),
+    "cli": PUBLIC | {"blocking"},  # `labc serve` has to know what a program registered, and outlive its serve()
     "__main__": {"cli"},
 }
 """Room (or module directly in labc) -> the other ones that it may import."""

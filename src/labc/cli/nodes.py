@@ -70,7 +70,7 @@ def _print_details(info: labc.NodeInfo) -> None:
     for topic in info.topics:
         print(
             f"  topic {topic.topic} -> {topic.handler}: {topic.waiting} waiting, {topic.handled} handled, "
-            f"{topic.failed} failed, {topic.dropped} dropped"
+            f"{topic.failed} failed, {topic.dropped} dropped, {topic.held_back} held back"
         )
     for address in info.addresses:
         print(f"  address {address}")

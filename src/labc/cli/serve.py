@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import labc
+from labc.blocking import registered, serving_elsewhere
 from labc.cli.joining import told
 from labc.cli.leaving import leave_as_python, leaving_after
 from labc.cli.loading import LoadError, load, name_of
@@ -67,7 +68,7 @@ def serve(
 def _load(targets: list[str]) -> None:
     """Run them all. Raises typer.Exit at the first that fails."""
     sys.argv[:] = [f"{name_of(targets[0])}.py"]  # the program that this is now; the node takes its name from there
-    with labc.blocking.serving_elsewhere():
+    with serving_elsewhere():
         for target in targets:
             try:
                 load(target)
@@ -79,7 +80,7 @@ def _load(targets: list[str]) -> None:
 
 
 def _print_offers(as_json: bool) -> None:
-    functions, subscriptions = labc.blocking.registered()
+    functions, subscriptions = registered()
     if as_json:
         print_json(
             {

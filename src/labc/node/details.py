@@ -24,7 +24,8 @@ class FunctionDetails(msgspec.Struct, array_like=True):
 
 
 class TopicDetails(msgspec.Struct):
-    """One subscription of a node. ``dropped`` counts messages that came faster than they were handled."""
+    """One subscription of a node. ``dropped`` counts messages that came faster than they were handled, ``held_back``
+    those whose publishers had to wait for that reason."""
 
     topic: str
     handler: str
@@ -32,6 +33,7 @@ class TopicDetails(msgspec.Struct):
     handled: int
     failed: int
     dropped: int
+    held_back: int = 0
 
 
 class Details(msgspec.Struct):

@@ -90,8 +90,10 @@ class Delivery:
         self._is_coroutine = is_coroutine_function(subscription.function)
         self._work = asyncio.Event()
         self._room = asyncio.Event()
-        self._held_back = 0
-        """Publishers who wait for room."""
+        self.held_back = 0
+        """Messages whose publishers had to wait for room."""
+        self._waiting_for_room = 0
+        """Publishers who wait for it now."""
         self._task = asyncio.create_task(self._deliver(), name=f"labc topic {subscription.topic}")
         self._closing = False
         self._closed = False
@@ -105,13 +107,14 @@ class Delivery:
 
     async def put_when_room(self, message: Message) -> None:
         """The same, for a publisher who is held back until there is room."""
+        self.held_back += self.queue.full
         while self.queue.full and not self.subscription.closed:
             self._room.clear()
-            self._held_back += 1
+            self._waiting_for_room += 1
             try:
                 await self._room.wait()
             finally:
-                self._held_back -= 1
+                self._waiting_for_room -= 1
         self.put(message)
 
     def finish(self) -> None:
@@ -166,7 +169,7 @@ class Delivery:
                 self.handled += 1
             except BaseException as error:
                 self._log(message, error)
-            if self._held_back:
+            if self._waiting_for_room:
                 return  # let the loop tell them that there is room
 
     def _log(self, message: Message, error: BaseException) -> None:

@@ -172,7 +172,7 @@ class Topics:
         await self._detach(messages.pattern, messages)
 
     def statistics(self) -> list[dict[str, Any]]:
-        """Of each subscription: its topic, what waits, was handled, failed, and was dropped."""
+        """Of each subscription: its topic, and how many messages wait, were handled, failed, and so on."""
         return [
             {
                 "topic": delivery.subscription.topic,
@@ -181,6 +181,7 @@ class Topics:
                 "handled": delivery.handled,
                 "failed": delivery.failed,
                 "dropped": delivery.queue.dropped + self._dropped_before(delivery.subscription.topic),
+                "held_back": delivery.held_back,
             }
             for delivery in self._deliveries.values()
         ]

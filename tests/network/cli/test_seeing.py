@@ -34,7 +34,7 @@ def test_nodes_tells_everything_with_v_and_in_json(run: Run, server: Program) ->
     assert node["topics"][0]["topic"] == "print"
     details = run("nodes", "-v").stdout
     assert f"  process {server.pid}, labc {labc.__version__}; 0 calls refused, 0 cancelled\n" in details
-    assert "  topic print -> print: 0 waiting, 0 handled, 0 failed, 0 dropped\n" in details
+    assert "  topic print -> print: 0 waiting, 0 handled, 0 failed, 0 dropped, 0 held back\n" in details
     assert all(f"  address {address}\n" in details for address in node["addresses"])
     assert run("nodes", "--host", "nowhere").stdout == ""
     assert run("nodes", "--node", "nobody", "--json").stdout == "[]\n"

@@ -187,6 +187,7 @@ def test_a_publisher_that_is_held_waits_for_room() -> None:
         await asyncio.gather(*held)
         await until(lambda: delivery.handled == 4)
         assert delivery.queue.dropped == 0
+        assert delivery.held_back == 2
 
     deliver(handler, work, size=1)
 
