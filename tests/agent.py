@@ -119,6 +119,8 @@ class Agent:
 
     def __init__(self, start: Callable[..., Program], name: str, **env: str) -> None:
         self.name = name
+        self.may_panic = False
+        """Whether the engine may: by then it is thrown away, and nothing but its message is left of it."""
         self.program = start(_SOURCE, name=name, env=env)
 
     @property
@@ -153,6 +155,7 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        assert self.may_panic or "panicked" not in self.program.errors, f"{self.name}:\n{self.program.errors}"
 
 
 Start = Callable[..., Agent]

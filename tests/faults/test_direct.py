@@ -195,6 +195,23 @@ def test_a_stopped_provider_is_lost(server: Agent, caller: Agent) -> None:
     assert caller.eval("labc.at(find_timeout=5).call('echo', 2)") == 2
 
 
+@pytest.mark.parametrize("way", ["past the loop", "over the loop"])
+def test_how_soon_a_stopped_provider_is_lost_is_a_setting(start: LocalStart, way: str) -> None:
+    settings = {"heartbeat_timeout": 1.0, "fabric_lease": 0.7}
+    server = serve(start, "server", **settings)
+    caller = call_from(start, "caller", **settings)
+    learn(caller, "wait", 0)
+    blocking = "failing(lambda: labc.call('wait', 60))"
+    caller.send(blocking if way == "past the loop" else "aio_failing('wait', 60)")
+    server.eval("until(lambda: running() == 1)")
+    server.program.stop()
+    stopped = time.time()
+    kind, text, ran, _ = caller.answer()
+    assert 0.4 < time.time() - stopped < 1.6  # up to heartbeat_timeout + heartbeat_interval = 1.5
+    assert (kind, ran) == ("PeerLostError", "maybe")
+    assert "server" in text
+
+
 def test_a_provider_that_starts_anew_is_waited_for_if_the_caller_says_so(start: LocalStart) -> None:
     server = serve(start, "server")
     caller = call_from(start, "caller")

@@ -92,6 +92,55 @@ def test_garbage_closes_the_connection_with_a_logged_sentence(server: Agent, sta
     alive(server, start)
 
 
+REQUEST = 3
+CHUNK = 12
+MULTI = 1
+
+
+def frame(kind: int, flags: int, payload: bytes, length: int | None = None) -> bytes:
+    """Of request 1."""
+    return struct.pack(">IBBHQ", len(payload) if length is None else length, kind, flags, 0, 1) + payload
+
+
+def table(*sizes: int) -> bytes:
+    return struct.pack(f">H{len(sizes)}Q", len(sizes), *sizes)
+
+
+CHUNKS = b"".join(frame(CHUNK, 0, bytes(100_000)) for _ in range(20))  # each of them is legal
+
+BREAKS = {
+    "garbage": (random.Random(3).randbytes(1000), "frame"),
+    "a truncated frame": (frame(REQUEST, 0, b"half", length=1000), "in the middle of a message"),
+    "an oversized frame": (frame(REQUEST, 0, b"", length=1 << 31), f"{1 << 31} bytes"),
+    "chunks that exceed max_message_bytes": (
+        frame(REQUEST, MULTI, table(10, 2_000_000)) + CHUNKS,
+        "at most 1000000 are allowed",
+    ),
+    "chunks that exceed what was declared": (
+        frame(REQUEST, MULTI, table(10, 500_000)) + CHUNKS,
+        "a chunk of 100000 bytes for id 1, of which 10 remain",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BREAKS)
+def test_what_breaks_a_lane_is_logged_with_the_reason(start: LocalStart, network: str, kind: str) -> None:
+    server = start("server")
+    server.exec("import logging; logging.basicConfig(format='%(name)s %(levelname)s: %(message)s')")
+    server.exec("labc.init(max_message_bytes=1_000_000); labc.register(lambda x: x, name='echo')")
+    server.exec("labc.blocking.portal.node()")
+    data, reason = BREAKS[kind]
+    with connected(server) as connection:
+        connection.sendall(greeting_bytes(network))
+        with contextlib.suppress(OSError):  # closed at the other side, while this is still sent
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        read_to_end(connection)
+    pattern = f"^labc.lanes WARNING: the lane with stranger on nowhere is closed: .*{reason}"
+    server.program.expect(re.compile(pattern), timeout=3.0, stream="stderr")
+    alive(server, start)
+
+
 def test_garbage_behind_a_good_greeting(server: Agent, start: LocalStart, network: str) -> None:
     noise = random.Random(2)
     for _ in range(20):
@@ -140,8 +189,8 @@ def test_another_version_of_the_protocol_is_refused_with_a_sentence(server: Agen
     data[4] = 9
     with connected(server) as connection:
         connection.sendall(data)
-        assert b"version" in read_to_end(connection)
-    server.program.expect(re.compile("no lane with .*version"), stream="stderr")
+        assert b"version 9" in read_to_end(connection)
+    server.program.expect(re.compile("no lane with .*version 9 .*version 1:"), stream="stderr")
 
 
 def test_who_asks_for_another_node_is_refused(server: Agent, network: str) -> None:

@@ -24,6 +24,29 @@ def root_of(agents: list[Agent]) -> Agent:
     raise TimeoutError("no root")
 
 
+def roots_among(agents: list[Agent]) -> dict[str, int]:
+    """Which of them say that they are the root of their host, and on which port."""
+    for agent in agents:
+        agent.send("[(node := labc.blocking.portal.node()).is_root, node.rooms().fabric.root_port]")
+    found = {agent.name: agent.answer() for agent in agents}
+    return {name: port for name, (is_root, port) in found.items() if is_root}
+
+
+def settled_root(agents: list[Agent], within: float, steady: float) -> str:
+    """The one that has been the only root among them for ``steady`` seconds, which begin ``within`` seconds."""
+    history: list[tuple[float, dict[str, int]]] = []  # each change, and when
+    began = time.monotonic()
+    while True:
+        roots, now = roots_among(agents), time.monotonic() - began
+        if not history or history[-1][1] != roots:
+            history.append((round(now, 2), roots))
+        since = history[-1][0]
+        if len(roots) == 1 and since <= within and now - since >= steady:
+            return next(iter(roots))
+        assert now < within or (len(roots) == 1 and since <= within), f"no single root within {within:g} s: {history}"
+        time.sleep(0.02)
+
+
 def longest_gap(times: list[float]) -> float:
     return max(later - earlier for earlier, later in itertools.pairwise(times))
 
@@ -35,7 +58,7 @@ def test_nine_nodes_on_three_hosts_outlive_a_root(make_lab: MakeLab, start: Star
     meet(everybody)
     root = root_of(nodes[0])
     publisher, provider = [node for node in nodes[0] if node is not root]
-    subscribers = [publisher, *nodes[1]]
+    subscribers = [publisher, *nodes[1], *nodes[2]]
     for subscriber in subscribers:
         subscriber.exec("labc.subscribe(receive, topic='ticks')")
     provider.exec("labc.register(lambda x: x + 1, name='next')")
@@ -106,13 +129,17 @@ def test_a_stopped_root_is_passed_over_and_joins_again(make_lab: MakeLab, start:
     assert far.eval("labc.call('other')") == "second"
     newcomer = start(hosts[0], "newcomer")
     assert newcomer.eval("labc.at(find_timeout=5).call('other')") == "second"
+    for node in (second, far):
+        node.eval(f"until(lambda: received[-1][1] > {stopped} + 6)")
     # It goes on: both roots live on, linked; nothing is doubled, nothing is lost from then on.
+    root.may_panic = True  # as its own link is there still when the router that was stopped is taken apart
     root.program.cont()
+    continued = time.time()
     meet([root, first, second, far, newcomer])
     assert far.eval("labc.call('who')") == "root"
     mark = first.eval("time.time()")
     for node in (root, second, far):
-        node.eval(f"until(lambda: received[-1][1] > {mark} + 1)")
+        node.eval(f"until(lambda: received[-1][1] > {max(mark + 1, continued + 3)})")
     first.exec("stop.set(); publisher.join()")
     sent = first.eval("sent[0]")
     for node in (root, second, far):
@@ -121,6 +148,64 @@ def test_a_stopped_root_is_passed_over_and_joins_again(make_lab: MakeLab, start:
         assert numbers == sorted(set(numbers)), f"{node.name} got a message twice or out of order"
         late = [number for number, moment in node.eval("received") if moment > mark + 0.5]
         assert late == list(range(late[0], sent)), f"{node.name} lost messages after the root went on"
+    # Those that were not stopped lost none from when their host was back, whatever the root did when it went on.
+    for node in (second, far):
+        back_then = [(number, moment) for number, moment in node.eval("received") if moment > stopped + 5]
+        gaps = [
+            (before, after, f"{moment - continued:.2f} s after SIGCONT")
+            for (before, _), (after, moment) in itertools.pairwise(back_then)
+            if after != before + 1
+        ]
+        assert gaps == [], f"{node.name} lost messages"
+        assert (back_then[0][1] < continued - 0.5, back_then[-1][0]) == (True, sent - 1)
+
+
+def test_roots_that_leave_in_good_order_leave_nothing_behind(make_lab: MakeLab, start: Start) -> None:
+    """The engine's threads used to panic meanwhile, on the terminal of whoever ran a small program."""
+    hosts = make_lab(4).hosts
+    roots = [start(host, f"root-{host.name}") for host in hosts]
+    meet(roots)
+    others = [start(host, f"other-{host.name}") for host in hosts[:2]]
+    meet([*roots, *others])
+    for agent in (*roots, *others):
+        agent.exec("labc.subscribe(receive, topic='ticks')")
+    for root in roots:
+        root.exec("labc.close()")
+    assert [root.program.errors for root in roots] == [""] * 4
+    meet(others)
+
+
+@pytest.mark.parametrize("harm", ["stop", "kill"])
+def test_one_of_those_that_are_left_becomes_the_root(make_lab: MakeLab, start: Start, harm: str) -> None:
+    hosts = make_lab(2).hosts
+    nodes = [start(hosts[0], f"node{number}") for number in range(4)]
+    far = start(hosts[1], "far")
+    meet([*nodes, far])
+    root = root_of(nodes)
+    left = [node for node in nodes if node is not root]
+    assert list(roots_among(nodes)) == [root.name]
+    for node in left:
+        node.exec(f"labc.register(lambda: {node.name!r}, name='who')")
+    getattr(root.program, harm)()
+    heir = settled_root(left, within=10.0, steady=3.0)
+    for number in range(20):
+        node = left[number % 3]
+        assert far.eval(f"labc.at(node={node.name!r}, find_timeout=5).call('who')") == node.name
+        assert list(roots_among(left)) == [heir]
+    meet([*left, far])
+
+
+def test_of_nodes_that_start_at_once_beside_a_stopped_root_one_is_root(make_lab: MakeLab, start: Start) -> None:
+    hosts = make_lab(2).hosts
+    root, far = start(hosts[0], "root"), start(hosts[1], "far")
+    meet([root, far])
+    root.program.stop()
+    nodes = [start(hosts[0], f"node{number}") for number in range(4)]
+    for node in nodes:
+        node.send("bool(labc.blocking.portal.node())")
+    assert all(node.answer() for node in nodes)
+    settled_root(nodes, within=10.0, steady=3.0)
+    meet([*nodes, far])
 
 
 @pytest.mark.timeout(180)

@@ -198,6 +198,7 @@ def test_every_blocking_verb_in_a_thread_function(serve, until) -> None:
 VERBS = {
     "call": lambda: labc.call("f"),
     "call_all": lambda: labc.call_all("f"),
+    "publish": lambda: labc.publish("held", 1),
     "nodes": lambda: labc.nodes(),
     "functions": lambda: labc.functions(),
     "ping": lambda: labc.ping(),
@@ -218,6 +219,7 @@ def test_a_blocking_verb_on_the_nodes_own_loop(verb: str) -> None:
         return "done"
 
     labc.register(lambda: 1, name="f")
+    labc.subscribe(print, topic="held", when_full="hold")
     said = labc.at(timeout=3.0).call("on_loop")
     assert said.startswith(f"{verb}: labc.{verb}()")
     assert f"labc.aio.{verb}(" in said
@@ -245,6 +247,24 @@ def test_publish_and_register_work_on_the_loop(until) -> None:
     labc.call("on_loop")
     assert labc.call("late") == 2
     until(lambda: got == [1])
+
+
+def test_a_message_that_is_refused_on_the_loop_reaches_nobody(until) -> None:
+    """Neither the subscriber that holds publishers back nor one that does not."""
+    held: list[str] = []
+    free: list[str] = []
+    labc.subscribe(held.append, topic="t", when_full="hold")
+    labc.subscribe(free.append, topic="t")
+
+    @labc.register
+    async def on_loop() -> None:
+        with pytest.raises(labc.BlockingCallError):
+            labc.publish("t", "refused")
+
+    labc.call("on_loop")
+    labc.publish("t", "published")
+    until(lambda: held and free)
+    assert (held, free) == (["published"], ["published"])
 
 
 def test_in_a_notebook(serve) -> None:

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+import labc
+
 STRICT = {"PYTHONWARNINGS": "error", "PYTHONASYNCIODEBUG": ""}
 
 SERVER = """
@@ -162,6 +164,30 @@ def test_the_end_of_a_program(serve, start, end: str) -> None:
         assert program.errors.count("Traceback") == 1
     else:
         assert program.errors == ""
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("end", ["", "sys.exit(5)", "raise ValueError('mine')"])
+def test_a_program_that_only_calls_is_a_node_until_it_ends(serve, start, until, end: str) -> None:
+    """It says goodbye to whom it called: without, it would be kept for presence_grace."""
+    tells = "labc.init(presence_grace=3.0)\n"
+    tells += "labc.register(lambda: [node.name for node in labc.nodes()], name='names')"
+    serve(SERVER.replace("labc.serve()", f"{tells}\nlabc.serve()"))
+
+    def names() -> list[str]:
+        return labc.call("names")
+
+    source = f"import labc, sys\nlabc.call('echo', 1)\nprint('called', flush=True)\ninput()\n{end}"
+    client = start(source, name="client")
+    client.expect("called")
+    until(lambda: "client" in names())
+    client.send_line("")
+    client.wait()
+    ended = time.monotonic()
+    until(lambda: "client" not in names())
+    assert time.monotonic() - ended < 1.0
+    until(lambda: "client" not in [node.name for node in labc.nodes()])  # which it never talked to
+    assert time.monotonic() - ended < 1.5, "presence_grace, and a little"
 
 
 def test_a_program_that_only_imports_it(start) -> None:

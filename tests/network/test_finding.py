@@ -60,6 +60,21 @@ def test_a_denial_is_not_for_ever(serve) -> None:
     assert labc.at(find_timeout=0.0).call("thing") == "thing"
 
 
+def test_only_names_that_were_used_are_watched(serve) -> None:
+    serve("import labc\nfor n in range(20): labc.register(lambda n=n: n, name=f'f{n}')\nlabc.serve()")
+
+    def kept() -> dict[str, int]:
+        """By name: how many offers."""
+        return {name: len(known.offers) for name, known in neighbourhood().directory._names.items()}
+
+    assert len(labc.functions()) == 20
+    assert kept() == {}
+    assert labc.call("f7") == 7
+    assert kept() == {"f7": 1}
+    assert len(labc.functions()) == 20
+    assert kept() == {"f7": 1}
+
+
 def test_who_does_not_find_a_name_does_not_blind_those_who_wait_for_it(serve, until) -> None:
     serve(SERVER)
     labc.call("size", b"")

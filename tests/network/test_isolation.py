@@ -6,6 +6,7 @@ import pytest
 
 import labc
 from labc import aio
+from labc.fabric.ports import root_ports, scouting_address
 from labc.testing import free_network_name
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -18,9 +19,14 @@ labc.serve()
 """
 
 
-def test_two_networks_on_one_host(start, serve, network: str) -> None:
+def ports(network: str) -> tuple[object, ...]:
+    return root_ports(network), scouting_address(network)
+
+
+@pytest.mark.parametrize("same_ports", [False, True], ids=["with ports of their own", "on the same ports"])
+def test_two_networks_on_one_host(start, serve, network: str, same_ports: bool) -> None:
     """Same names, same topics, and nothing passes from one to the other."""
-    other = free_network_name()
+    other = next(name for name in iter(free_network_name, "") if (ports(name) == ports(network)) == same_ports)
     ours, theirs = serve(SERVER, "ours"), serve(SERVER, "theirs", LABC_NETWORK=other)
     client = "import labc; print([o.value for o in labc.call_all('who')], len(labc.nodes())); labc.publish('t', 'x')"
     first, second = start(client), start(client, LABC_NETWORK=other)
@@ -30,6 +36,28 @@ def test_two_networks_on_one_host(start, serve, network: str) -> None:
     for server in (ours, theirs):
         server.expect("x")
         assert server.output == "x\n"
+
+
+def test_a_network_outlives_another_whose_root_it_shares(start, serve, network: str) -> None:
+    other = next(name for name in iter(free_network_name, "") if ports(name) == ports(network))
+    first = serve(SERVER, "first")
+    serve(SERVER, "second", LABC_NETWORK=other)
+    client = start(
+        """
+        import labc
+        labc.init(find_timeout=5)
+        print(len(labc.nodes()), [f.name for f in labc.functions()], labc.call("who"), flush=True)
+        input()
+        print(labc.call("who"), len(labc.nodes()), flush=True)
+        """,
+        LABC_NETWORK=other,
+    )
+    client.expect("2 ['who'] second")
+    first.kill()
+    first.process.wait(5)
+    client.send_line("")
+    client.expect("second 2")
+    assert client.wait() == 0
 
 
 def test_a_name_that_is_part_of_another(serve, start, network: str) -> None:

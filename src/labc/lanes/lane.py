@@ -285,6 +285,13 @@ class Lane(asyncio.BufferedProtocol):
             self._schedule_flush()
 
     def eof_received(self) -> bool:
+        with self._lock:
+            events = self._conversation.eof()
+        for event in events:
+            if isinstance(event, Broken):
+                if self._conversation.was_cut:
+                    logger.warning("the lane with %s is closed: %s", self, event.error)
+                self._finish(PeerLostError(str(self), str(event.error)))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -56,6 +56,8 @@ class Conversation:
         """The other node's greeting, when it has arrived and the two may talk."""
         self.is_over = False
         """Whether nothing that arrives is processed any more."""
+        self.was_cut = False
+        """Whether the connection ended in the middle of a message."""
         self._greeting = greeting
         self._initiator = initiator
         self._parser = Parser(max_message_bytes)
@@ -103,6 +105,7 @@ class Conversation:
         elif self._parser.close():
             problem = "the connection was closed without a goodbye"
         else:
+            self.was_cut = True
             problem = "the connection was closed in the middle of a message"
         return [self._break(ProtocolError(problem))]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network.cli.runs import LABC, SERVER, SERVES, Begin, Run
+from network.cli.runs import LABC, SERVER, SERVES, SILENT, Begin, Run
 
 from labc.testing import Program
 
@@ -50,6 +50,16 @@ def server(begin: Begin, tmp_path: Path) -> Program:
     """``labc serve server.py``, ready."""
     file = tmp_path / "server.py"
     file.write_text(SERVER)
+    program = begin("serve", file)
+    program.expect(SERVES, stream="stderr")
+    return program
+
+
+@pytest.fixture
+def silent(begin: Begin, tmp_path: Path) -> Program:
+    """A node that prints "asked" when it is asked for its details, and gives none."""
+    file = tmp_path / "silent.py"
+    file.write_text(SILENT)
     program = begin("serve", file)
     program.expect(SERVES, stream="stderr")
     return program

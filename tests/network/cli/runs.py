@@ -54,6 +54,17 @@ labc.subscribe(print)
 labc.serve()
 '''
 
+SILENT = """\
+import asyncio
+from labc.node.runtime import Runtime
+
+async def keep_silent(self, question):
+    print("asked", flush=True)
+    await asyncio.sleep(60)
+
+Runtime._answer = keep_silent
+"""
+
 
 class Run(Protocol):
     """``run("call", "echo", 3)`` runs labc to its end; its exit code must be ``code``, without a traceback of ours."""

@@ -60,6 +60,14 @@ def test_ping(server: Program, begin: Begin) -> None:
     leave(ping, signal.SIGINT, 130)
 
 
+@pytest.mark.parametrize("verb", ["nodes", "functions"])
+def test_a_question_that_is_not_answered(verb: str, silent: Program, begin: Begin) -> None:
+    asking = begin(verb, "--timeout", 30)
+    silent.expect("asked")
+    leave(asking, signal.SIGINT, 130)
+    assert asking.output == ""
+
+
 def test_a_call_that_looks_for_a_provider(begin: Begin) -> None:
     caller = begin("-vv", "call", "nobody", "--find-timeout", 30)
     caller.expect(re.compile("root of its host"), stream="stderr")

@@ -9,10 +9,12 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from network.cli.runs import LABC, SERVES, Begin, Run
+from network.cli.runs import LABC, SERVER, SERVES, Begin, Run
+from network.conftest import Until
 
 import labc
 from labc.testing import Program
@@ -39,6 +41,38 @@ def test_nodes_tells_everything_with_v_and_in_json(run: Run, server: Program) ->
     assert run("nodes", "--host", "nowhere").stdout == ""
     assert run("nodes", "--node", "nobody", "--json").stdout == "[]\n"
     assert len(json.loads(run("nodes", "--node", "server", "--json").stdout)) == 1
+
+
+DROPS = """
+import threading
+import labc
+
+@labc.subscribe(topic="t", queue_size=2)
+def slow(value):
+    print("handles", value, flush=True)
+    threading.Event().wait()
+
+@labc.register
+def publish(count):
+    for number in range(count):
+        labc.publish("t", number)
+
+labc.serve()
+"""
+
+
+def test_nodes_tells_what_a_slow_handler_dropped(run: Run, begin: Begin, tmp_path: Path, until: Until) -> None:
+    file = tmp_path / "drops.py"
+    file.write_text(DROPS)
+    program = begin("serve", file)
+    program.expect(SERVES, stream="stderr")
+    run("call", "publish", 1)
+    program.expect("handles 0")
+    run("call", "publish", 9)  # two of them wait
+    until(lambda: json.loads(run("nodes", "--json").stdout)[0]["dropped"] == 7)
+    shown = run("nodes", "-v").stdout
+    assert re.search(r"^drops .* 7$", shown, re.MULTILINE)
+    assert "  topic t -> slow: 2 waiting, 0 handled, 0 failed, 7 dropped, 0 held back\n" in shown
 
 
 @pytest.mark.usefixtures("server")
@@ -101,6 +135,55 @@ def test_a_missing_answer_to_a_ping_is_a_line_and_exit_code_1(run: Run, begin: B
 def test_the_network_can_be_chosen(run: Run, server: Program, network: str) -> None:
     assert run("nodes", "--network", f"{network}-2", "--json").stdout == "[]\n"
     assert len(json.loads(run("nodes", "--network", network, "--json").stdout)) == 1
+
+
+def test_each_verb_asks_in_the_network_that_it_is_told(run: Run, elsewhere: tuple[Program, str], network: str) -> None:
+    _, other = elsewhere
+    assert run("call", "--network", other, "echo", "hello").stdout == "hello\n"
+    assert "echo(arg)" in run("functions", "--network", other).stdout
+    assert re.fullmatch(r"server on .* ms\n", run("ping", "server", "--count", 1, "--network", other).stdout)
+    assert "nobody offers" in run("call", "--network", network, "--find-timeout", 0.2, "echo", "hello", code=1).stderr
+
+
+def test_publish_in_the_network_that_it_is_told(run: Run, elsewhere: tuple[Program, str]) -> None:
+    server, other = elsewhere
+    run("publish", "print", "here")
+    run("publish", "print", "there", "--network", other)
+    server.expect("there")
+    assert "here" not in server.output.splitlines()
+
+
+def test_subscribe_in_the_network_that_it_is_told(run: Run, begin: Begin, network: str) -> None:
+    other = f"{network}-2"
+    subscriber = begin("subscribe", "t", "--network", other, "--count", 1)
+    subscriber.expect(re.compile("listening"), stream="stderr")
+    run("publish", "t", "here")
+    run("publish", "t", "there", "--network", other)
+    assert subscriber.wait() == 0
+    assert subscriber.output.split()[2] == "there"
+
+
+@pytest.fixture
+def elsewhere(begin: Begin, network: str, tmp_path: Path) -> tuple[Program, str]:
+    """``labc serve --network`` in another network than this test's, and its name."""
+    (tmp_path / "server.py").write_text(SERVER)
+    server = begin("serve", "--network", f"{network}-2", tmp_path / "server.py")
+    server.expect(SERVES, stream="stderr")
+    return server, f"{network}-2"
+
+
+@pytest.mark.usefixtures("silent")
+@pytest.mark.parametrize("verb", ["nodes", "functions"])
+def test_no_answer_is_waited_for_longer_than_the_timeout(verb: str, run: Run) -> None:
+    def seconds(timeout: float) -> float:
+        began = time.monotonic()
+        done = run(verb, "--timeout", timeout)
+        assert "silent" in done.stdout if verb == "nodes" else "nobody offers" in done.stderr
+        return time.monotonic() - began
+
+    long, short = seconds(1.3), seconds(0.1)  # the rest is the start of the programs, much the same in both
+    assert long > 1.3
+    assert long - short > 0.8
 
 
 def test_version(run: Run) -> None:
