@@ -207,7 +207,7 @@ def test_how_soon_a_stopped_provider_is_lost_is_a_setting(start: LocalStart, way
     server.program.stop()
     stopped = time.time()
     kind, text, ran, _ = caller.answer()
-    assert 0.4 < time.time() - stopped < 1.6  # up to heartbeat_timeout + heartbeat_interval = 1.5
+    assert 0.4 < time.time() - stopped < 2.2  # up to 1.5; without the setting 2.5 at least
     assert (kind, ran) == ("PeerLostError", "maybe")
     assert "server" in text
 

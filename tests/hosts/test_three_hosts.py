@@ -101,6 +101,7 @@ def test_a_stopped_provider_is_found_and_others_serve_meanwhile(make_lab: MakeLa
     assert "no sign of life" in outcome["text"]
     assert outcome["ended"] - stopped < 3.0
     assert c.eval("[labc.at(timeout=1).call('who') for _ in range(20)]") == ["node2"] * 20
+    a.may_panic = True  # a root that was stopped: see test_roots
     a.program.cont()
     assert c.eval("until(lambda: 'node1' in names())") < 10
     assert c.eval("labc.at(node='node1').call('who')") == "node1"
@@ -136,7 +137,13 @@ def answer():
     assert {caller.eval("answer()") for _ in range(10)} == {"far"}
     near.program.cont()
     assert caller.eval("waiting.result()") == "near"
-    assert caller.eval("until(lambda: answer() == 'near')") < 1
+    assert caller.eval("until(lambda: answer() == 'near')") < 2
+    # Nor is it avoided for long because of a call that nobody waits for any more.
+    near.program.stop()
+    with pytest.raises(RemoteFailure, match="CallTimeoutError"):
+        caller.eval(face.format(1.4))
+    near.program.cont()
+    assert caller.eval("until(lambda: answer() == 'near')") < 3
 
 
 def test_a_blocked_loop_is_found(make_lab: MakeLab, start: Start) -> None:

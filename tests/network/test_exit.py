@@ -187,7 +187,7 @@ def test_a_program_that_only_calls_is_a_node_until_it_ends(serve, start, until, 
     until(lambda: "client" not in names())
     assert time.monotonic() - ended < 1.0
     until(lambda: "client" not in [node.name for node in labc.nodes()])  # which it never talked to
-    assert time.monotonic() - ended < 1.5, "presence_grace, and a little"
+    assert time.monotonic() - ended < 2.5, "presence_grace is 1 s here"
 
 
 def test_a_program_that_only_imports_it(start) -> None:

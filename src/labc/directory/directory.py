@@ -22,6 +22,8 @@ class _Node:
     """When its token vanished; None while it is there."""
     doubted: bool = False
     """A lane found it unreachable or silent, and it was not heard since."""
+    quiet_until: float | None = None
+    """It lets questions for a sign of life unanswered, or did so not long before this."""
 
 
 @dataclass(slots=True)
@@ -88,12 +90,20 @@ class Directory:
     # What the lanes see.
 
     def node_heard(self, node_id: str) -> bool:
-        """It answered on a lane. Whether it was doubted until now."""
+        """It answered on a lane. True if that changes anything."""
         node = self._nodes.get(node_id)
-        if node is None or not node.doubted:
+        if node is None or not (node.doubted or node.quiet_until is not None):
             return False
-        node.doubted = False
+        node.doubted, node.quiet_until = False, None
         return True
+
+    def node_quiet(self, node_id: str, until: float) -> bool:
+        """It lets a question for a sign of life unanswered: a last choice for so long. True if it was not yet."""
+        node = self._nodes.get(node_id)
+        if node is None:
+            return False
+        was_quiet, node.quiet_until = node.quiet_until is not None, until
+        return not was_quiet
 
     def node_doubted(self, node_id: str) -> NodeRecord | None:
         """It can't be reached or is silent. The node, if its token has vanished as well: then it is lost."""
@@ -162,7 +172,8 @@ class Directory:
         found = []
         for node_id, vanished in known.offers.items():
             if node := self._nodes.get(node_id):
-                doubtful = node.doubted or node.vanished is not None or vanished is not None or node_id in known.denied
+                doubtful = node.doubted or node.vanished is not None or node.quiet_until is not None
+                doubtful = doubtful or vanished is not None or node_id in known.denied
                 found.append(Candidate(node.record, doubtful, busy(node_id)))
         return found
 
@@ -170,15 +181,20 @@ class Directory:
 
     def next_expiry(self) -> float | None:
         """When :meth:`expire` has something to do."""
-        if not self._connected:
-            return None
-        gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
-        gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
-        gone += [time for name in self._names.values() for time in name.denied.values()]
-        return min(gone) + self._grace if gone else None
+        due = [node.quiet_until for node in self._nodes.values() if node.quiet_until is not None]
+        if self._connected:
+            gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
+            gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
+            gone += [time for name in self._names.values() for time in name.denied.values()]
+            due += [time + self._grace for time in gone]
+        return min(due, default=None)
 
     def expire(self, now: float) -> list[NodeRecord]:
-        """Drop what stayed vanished for the whole grace, and denials as old as that; the nodes that are lost by it."""
+        """Drop what stayed vanished for the whole grace, denials as old as that, and quietness that was not told again;
+        the nodes that are lost by it."""
+        for node in self._nodes.values():
+            if node.quiet_until is not None and node.quiet_until <= now:
+                node.quiet_until = None
         if not self._connected:
             return []
         limit = now - self._grace

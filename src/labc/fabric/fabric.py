@@ -93,7 +93,7 @@ class Fabric:
         return self._seat.root_port
 
     async def open(self) -> None:
-        """Raises FabricError: no place on the fabric within 15 s."""
+        """Raises FabricError: no place on the fabric within 20 s or a little more."""
         await self._seat.open()
         if not await self.list_tokens(self.keys.root(self.here.host_id), LOOK_AROUND):
             self._looks_around_until = self._loop.time() + LOOK_AROUND

@@ -136,8 +136,13 @@ class Neighbourhood:
             self._lost(lost)
         self._changed()
 
+    def quiet(self, node_id: str, seconds: float) -> None:
+        """The node lets a question for a sign of life unanswered; this counts for so long, if it is not told again."""
+        if self.directory.node_quiet(node_id, time.monotonic() + seconds):
+            self._changed()
+
     def heard(self, node_id: str) -> None:
-        """A lane with the node has come up, or it is quiet no more."""
+        """A lane with the node has come up, or it answers again."""
         if self.directory.node_heard(node_id):
             self._changed()
 

@@ -27,7 +27,7 @@ from labc.settings import Settings
 
 logger = logging.getLogger("labc.fabric")
 
-_OPEN_WITHIN = 15.0
+_OPEN_WITHIN = 20.0
 _JITTER = 0.03
 """Orphans of a root wait up to this long before they reach for its port, so that one is clearly first."""
 _ROUND = 0.05
@@ -74,7 +74,7 @@ class Seat:
         """Become a client of the root, or the root and its first client.
 
         Raises:
-            FabricError: neither succeeded within 15 s.
+            FabricError: neither succeeded within 20 s or a little more.
         """
         election = Election(self._ports)
         deadline = time.monotonic() + _OPEN_WITHIN
@@ -103,9 +103,10 @@ class Seat:
         await self._worker.run(lambda: None)  # behind what was begun
         had_router = self._router is not None
         session, self.session, self._listener = self.session, None, None
+        jobs = [self._give_root_up()]
         if session is not None:
-            await self._worker.run(session.close)
-        await self._worker.run(self._take_root())
+            jobs.insert(0, session.close)
+        await asyncio.gather(*[self._worker.submit(job) for job in jobs])  # the second, too, if the first fails
         if had_router:
             _root_ended()
 
@@ -121,7 +122,7 @@ class Seat:
         """
         if self._router is None or time.monotonic() - self._root_link_lost > 2 * _AFTER_RESUME:
             return
-        closing = self._worker.submit(self._take_root())
+        closing = self._worker.submit(self._give_root_up())
         closing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _root_link_event(self, event: Any) -> None:
@@ -154,7 +155,7 @@ class Seat:
         except zenoh.ZError as error:
             logger.debug("port %d is taken: %s", port, error)
             return False
-        self._root_things = await self._worker.run(lambda: self._furnish_root(router))
+        await self._worker.run(lambda: self._furnish_root(router))
         self._looking_around = asyncio.get_running_loop().call_later(LOOK_AROUND, self._has_looked_around)
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
@@ -170,11 +171,10 @@ class Seat:
         self._router = open_router(self._settings, port)
         return self._router
 
-    def _furnish_root(self, router: zenoh.Session) -> list[Any]:
-        return [
-            router.info.declare_transport_events_listener(callback(self._root_link_event)),
-            router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True),
-        ]
+    def _furnish_root(self, router: zenoh.Session) -> None:
+        things = self._root_things
+        things.append(router.info.declare_transport_events_listener(callback(self._root_link_event)))
+        things.append(router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True))
 
     def _has_looked_around(self) -> None:
         router, things = self._router, self._root_things
@@ -183,7 +183,7 @@ class Seat:
             declaring = self._worker.submit(lambda: things.append(router.liveliness().declare_token(key)))
             declaring.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def _take_root(self) -> Callable[[], None]:
+    def _give_root_up(self) -> Callable[[], None]:
         """What ends the root that was here until now.
 
         It undeclares all that is its own first. Otherwise its threads may look after it while the router is taken
@@ -197,10 +197,11 @@ class Seat:
 
         def end() -> None:
             if router is not None:
-                for thing in things:
-                    with suppress(zenoh.ZError):
+                try:
+                    for thing in things:
                         thing.undeclare()
-                router.close()  # type: ignore[no-untyped-call]
+                finally:
+                    router.close()  # type: ignore[no-untyped-call]
 
         return end
 

@@ -34,10 +34,13 @@ class Surroundings(Protocol):
         """Whether the network vouches for the node now."""
 
     def doubt(self, node_id: str) -> None:
-        """A lane found the node quiet or unreachable."""
+        """A lane found the node silent for too long, or unreachable."""
+
+    def quiet(self, node_id: str) -> None:
+        """The node lets a question for a sign of life unanswered just now. Told again while it does."""
 
     def heard(self, node_id: str) -> None:
-        """A lane with the node has come up, or is quiet no more."""
+        """A lane with the node has come up, or the node answers again on one."""
 
     def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
         """Carry a piece of a relayed lane to the node, in order, without blocking."""

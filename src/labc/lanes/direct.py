@@ -47,8 +47,8 @@ _NO_REQUEST = 1 << 62
 class DirectLane:
     """One connection, in use by one call at a time.
 
-    ``is_present(node_id)`` tells whether the network vouches for the peer; ``on_quiet(node_id, quiet)`` is told when
-    it lets a question for a sign of life unanswered, and when it does so no more.
+    ``is_present(node_id)`` tells whether the network vouches for the peer; ``on_quiet(node_id)`` is told again and
+    again while it lets a question for a sign of life unanswered.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DirectLane:
         settings: Settings,
         node: NodeRecord,
         is_present: Callable[[str], bool],
-        on_quiet: Callable[[str, bool], None],
+        on_quiet: Callable[[str], None],
     ) -> None:
         self.node = node
         self.used = 0.0
@@ -65,8 +65,6 @@ class DirectLane:
         self._settings = settings
         self._is_present = is_present
         self._on_quiet = on_quiet
-        self._quiet = False
-        """What was told last."""
         self._conversation = Conversation(greeting, initiator=True, max_message_bytes=settings.max_message_bytes)
         self._socket: socket.socket | None = None
         self._poll = select.poll()
@@ -164,7 +162,6 @@ class DirectLane:
             self._conversation.goodbye(reason)
             with suppress(LabcError):
                 self._write()
-        self._tell_quiet(False)  # nobody looks any more
         if self._socket is not None:
             self._socket.close()
         self._conversation.release()
@@ -282,7 +279,6 @@ class DirectLane:
             return
         if self._beat is not None:
             self._beat.heard(time.monotonic())
-            self._tell_quiet(False)
         self._events += self._conversation.buffer_updated(count)
 
     def _look_after_peer(self, started: float) -> None:
@@ -292,14 +288,9 @@ class DirectLane:
         if action.ping:
             self._conversation.ping()
         if action.quiet:
-            self._tell_quiet(True)
+            self._on_quiet(self.node.id)
         if action.lost and not self._is_present(self.node.id):
             self._lose(f"no sign of life for {self._settings.heartbeat_timeout:g} s")
-
-    def _tell_quiet(self, quiet: bool) -> None:
-        if quiet != self._quiet:
-            self._on_quiet(self.node.id, quiet)
-            self._quiet = quiet
 
     def _ready(self, wanted: int, seconds: float) -> int:
         """What the socket is ready for, of POLLIN and POLLOUT and with errors, now or within so long."""

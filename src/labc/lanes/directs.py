@@ -18,7 +18,7 @@ _MAX_PER_NODE = 16
 _IDLE = 10.0
 """Seconds after which a lane that nobody uses is closed."""
 _CONNECT_WITHIN = 0.25
-"""Not long: the lane of the event loop is there."""
+"""Not long: the lane of the event loop is there, and a node that hangs is to be known within 3 s in all."""
 
 
 class DirectLanes:
@@ -33,7 +33,7 @@ class DirectLanes:
         settings: Settings,
         greeting: Callable[..., Greeting],
         is_present: Callable[[str], bool],
-        on_quiet: Callable[[str, bool], None],
+        on_quiet: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._greeting = greeting

@@ -66,10 +66,10 @@ class LaneOwner(Protocol):
     def closed(self, lane: Lane) -> None: ...
 
     def quiet(self, lane: Lane) -> None:
-        """The peer does not answer a question for a sign of life."""
+        """The peer lets a question for a sign of life unanswered. Told again while it does."""
 
     def heard(self, lane: Lane) -> None:
-        """It does so again."""
+        """It was quiet, and is not any more."""
 
     def silent(self, lane: Lane) -> bool:
         """It was quiet for longer than it may be. True if it is known to be there all the same (busy, not dead)."""
@@ -111,7 +111,7 @@ class Lane(asyncio.BufferedProtocol):
         """Watches the peer while a call is open in either direction; otherwise nothing depends on it."""
         self._beat_timer: asyncio.TimerHandle | None = None
         self._quiet = False
-        """Whether the owner was told so."""
+        """Whether the owner was told so last."""
         self._flush_scheduled = False
         self._writing_paused = False
         self._remote = "an unknown peer"
@@ -285,18 +285,11 @@ class Lane(asyncio.BufferedProtocol):
             self._schedule_flush()
 
     def eof_received(self) -> bool:
-        with self._lock:
-            events = self._conversation.eof()
-        for event in events:
-            if isinstance(event, Broken):
-                if self._conversation.was_cut:
-                    logger.warning("the lane with %s is closed: %s", self, event.error)
-                self._finish(PeerLostError(str(self), str(event.error)))
+        self._ended()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = "the connection was closed" if exc is None else f"the connection broke ({exc})"
-        self._finish(PeerLostError(str(self), reason))
+        self._ended("" if exc is None else f"the connection broke ({exc})")
         with self._lock:
             self._conversation.release()
             if self._socket is not None:
@@ -311,6 +304,19 @@ class Lane(asyncio.BufferedProtocol):
         self._flush()
 
     # Within.
+
+    def _ended(self, reason: str = "") -> None:
+        """Nothing more arrives."""
+        if self._end is not None:
+            return
+        with self._lock:
+            events = self._conversation.eof()
+        for event in events:
+            if isinstance(event, Broken):
+                if self._conversation.was_cut:
+                    logger.warning("the lane with %s is closed: %s", self, event.error)
+                reason = reason or str(event.error)
+        self._finish(PeerLostError(str(self), reason or "the connection was closed"))
 
     def _take(self, event: Event) -> None:
         match event:
@@ -439,7 +445,7 @@ class Lane(asyncio.BufferedProtocol):
             with self._lock:
                 self._conversation.ping()
             self._flush()
-        if action.quiet and not self._quiet:
+        if action.quiet:
             self._quiet = True
             self._owner.quiet(self)
         look_again = action.at

@@ -151,7 +151,7 @@ class Pool:
             if not isinstance(error, LabcError):  # which may be an OSError as well
                 check_it_is_the_sockets(error)
             logger.debug("no direct lane to %s: %s", node, error)
-        reached_at.pop(node.id, None)  # until the loop has found a way again
+        reached_at.pop(node.id, None)  # until the loop opens its lane anew
         return None
 
     def direct_lane_lost(self, node_id: str) -> None:
@@ -165,11 +165,10 @@ class Pool:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(close_idle)
 
-    def _direct_quiet(self, node_id: str, quiet: bool) -> None:
+    def _direct_quiet(self, node_id: str) -> None:
         """From any thread."""
-        tell = self._surroundings.doubt if quiet else self._surroundings.heard
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(tell, node_id)
+            self._loop.call_soon_threadsafe(self._surroundings.quiet, node_id)
 
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, and relayed ones have no other way than the
@@ -218,7 +217,8 @@ class Pool:
 
     def quiet(self, lane: Lane) -> None:
         assert lane.peer is not None
-        self._surroundings.doubt(lane.peer.node_id)
+        if not lane.one_way:  # on which one thread of the peer is quiet
+            self._surroundings.quiet(lane.peer.node_id)
 
     def heard(self, lane: Lane) -> None:
         assert lane.peer is not None
@@ -226,7 +226,10 @@ class Pool:
 
     def silent(self, lane: Lane) -> bool:
         assert lane.peer is not None
-        return self._surroundings.is_present(lane.peer.node_id)
+        present = self._surroundings.is_present(lane.peer.node_id)
+        if not lane.one_way:
+            self._surroundings.doubt(lane.peer.node_id)
+        return present
 
     # Within.
 

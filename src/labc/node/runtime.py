@@ -282,6 +282,9 @@ class Runtime:
     def doubt(self, node_id: str) -> None:
         self._neighbourhood.doubt(node_id)
 
+    def quiet(self, node_id: str) -> None:
+        self._neighbourhood.quiet(node_id, 2 * self.settings.heartbeat_interval)
+
     def heard(self, node_id: str) -> None:
         self._neighbourhood.heard(node_id)
 

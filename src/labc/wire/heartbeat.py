@@ -18,7 +18,7 @@ class Action(NamedTuple):
     """Send a PING now."""
 
     quiet: bool
-    """The peer has let a PING unanswered for an interval: others are to be preferred."""
+    """The peer lets a PING unanswered for an interval or longer: others are to be preferred."""
 
     lost: bool
     """The peer was silent for longer than the timeout."""

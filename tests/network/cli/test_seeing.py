@@ -181,9 +181,9 @@ def test_no_answer_is_waited_for_longer_than_the_timeout(verb: str, run: Run) ->
         assert "silent" in done.stdout if verb == "nodes" else "nobody offers" in done.stderr
         return time.monotonic() - began
 
-    long, short = seconds(1.3), seconds(0.1)  # the rest is the start of the programs, much the same in both
-    assert long > 1.3
-    assert long - short > 0.8
+    long, short = seconds(5.0), seconds(0.1)
+    assert long > 5.0
+    assert short < 4.0, "the start of the program, and 0.1 s"
 
 
 def test_version(run: Run) -> None:

@@ -73,6 +73,33 @@ def test_a_node_that_is_heard_again_is_not_doubted(directory: Directory) -> None
     assert directory.node_vanished("a", now=1.0) is None
 
 
+def test_a_quiet_node_is_a_last_choice_until_it_is_heard(directory: Directory) -> None:
+    assert directory.node_quiet("a", until=11.0)
+    assert offering(directory) == {"a": True, "b": False}
+    assert not directory.node_quiet("a", until=12.0), "it was already"
+    assert directory.node_heard("a")
+    assert not directory.node_heard("a")
+    assert offering(directory) == {"a": False, "b": False}
+    assert directory.next_expiry() is None
+
+
+def test_a_node_is_quiet_no_longer_than_that_is_told(directory: Directory) -> None:
+    directory.fabric_lost()
+    directory.node_quiet("a", until=11.0)
+    directory.node_quiet("a", until=12.0)
+    assert directory.next_expiry() == 12.0
+    assert directory.expire(11.9) == []
+    assert offering(directory) == {"a": True, "b": False}
+    assert directory.expire(12.0) == []
+    assert offering(directory) == {"a": False, "b": False}
+
+
+def test_a_quiet_node_that_vanishes_has_its_grace(directory: Directory) -> None:
+    directory.node_quiet("a", until=11.0)
+    assert directory.node_vanished("a", now=10.0) is None
+    assert directory.expire(11.0) == [A]
+
+
 def test_without_a_link_nothing_is_lost(directory: Directory) -> None:
     directory.fabric_lost()
     for node in (A, B):

@@ -61,14 +61,14 @@ class Peer:
         self.socket.settimeout(5.0)
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         node = NodeRecord("peer", "0", "host", "peer")
-        self.told: list[tuple[str, bool]] = []
+        self.told: list[str] = []
         self.lane = DirectLane(greeting("caller", features=[ONE_WAY]), settings, node, lambda _: present(), self._told)
         self.lane.attach(mine)
         self.talk = Conversation(greeting("peer", **hello), initiator=False, max_message_bytes=1 << 30)
         self._threads = ThreadPoolExecutor(1)
 
-    def _told(self, node_id: str, quiet: bool) -> None:
-        self.told.append((node_id, quiet))
+    def _told(self, node_id: str) -> None:
+        self.told.append(node_id)
 
     def call(self, timeout: float = 5.0, arguments: Any = SMALL) -> Future[Any]:
         return self._threads.submit(self.lane.call, "f", arguments, time.monotonic() + timeout)
@@ -218,18 +218,24 @@ def test_a_silent_peer_that_the_network_vouches_for_is_waited_for(peer_with: Mak
     assert request is not None
 
 
-def test_a_quiet_peer_is_told_of_and_that_it_answers_again(peer_with: MakePeer) -> None:
+def test_a_peer_is_told_of_while_it_is_quiet(peer_with: MakePeer) -> None:
     peer = peer_with(present=lambda: True)
     call = peer.call()
     request = peer.events(Requested)
     peer.send()
     with pytest.raises(TimeoutError):
         call.result(1.0)
-    assert peer.told == [("peer", True)]
+    assert len(peer.told) > 3
+    assert set(peer.told) == {"peer"}
     peer.reply(request.id, "late")
     peer.send()
     assert value_of(call) == "late"
-    assert peer.told == [("peer", True), ("peer", False)]
+    peer.told.clear()
+    call = peer.call()
+    peer.reply(peer.events(Requested).id, "soon")
+    peer.send()
+    assert value_of(call) == "soon"
+    assert peer.told == []
 
 
 def test_signs_of_life_keep_a_long_call(peer: Peer) -> None:
@@ -551,7 +557,7 @@ def direct_lanes() -> DirectLanes:
     def mine(target: str, features: Sequence[str]) -> Greeting:
         return greeting("caller", features=features)
 
-    return DirectLanes(QUICK, mine, lambda node_id: True, lambda node_id, quiet: None)
+    return DirectLanes(QUICK, mine, lambda node_id: True, lambda node_id: None)
 
 
 def test_closed_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
