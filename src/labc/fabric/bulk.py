@@ -44,7 +44,7 @@ class Bulk:
         self._session: zenoh.Session | None = None
         self._parcels: deque[_Parcel] = deque()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may publish, too
         self._wakes: SimpleQueue[None] = SimpleQueue()
         """An entry for each time that the thread shall look. (No condition: a signal handler that raises in a caller of
         `put` could leave its lock locked.)"""

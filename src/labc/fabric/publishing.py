@@ -16,6 +16,7 @@ from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import open_client
 from labc.settings import Settings
 
+_OUT_WITHIN = 0.1
 _BULK_WITHIN = 0.4
 _MAX_PUBLISHERS = 1024
 _MAX_EARLY = 10_000
@@ -31,8 +32,9 @@ class Publishing:
         self._session = session
         self._loop = loop
         self._lock = threading.RLock()
-        self._putting = threading.Lock()
-        """No thread is in the engine with a message when the program ends, which would abort it."""
+        self._putting = threading.RLock()
+        """No thread is in the engine with a message when the program ends, which would abort it. A signal handler
+        may publish in the middle of that, or close the node."""
         self._left = False
         self._publishers: dict[str, Any] = {}
         self._large_keys: set[str] = set()
@@ -77,8 +79,9 @@ class Publishing:
     async def close(self) -> None:
         """From here on no thread is in the engine with a message. What was published last arrives, be it large: it is
         waited for, 0.4 s at most."""
-        with self._putting:
-            self._left = True
+        self._left = True
+        if self._putting.acquire(timeout=_OUT_WITHIN):
+            self._putting.release()
         if self._bulk is not None:
             self._bulk.close()
             with suppress(TimeoutError):
