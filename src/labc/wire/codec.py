@@ -8,7 +8,7 @@ they travel beside them, uncopied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 from labc.errors import CarryError
 from labc.wire.frames import Data
 from labc.wire.lifting import Lifting, lift_without_buffers
-from labc.wire.lowering import PLAIN, Lowering, Unfit
+from labc.wire.lowering import INLINE_BYTES_OBJECT, PLAIN, Lowering, Unfit
 
 _MALFORMED = (
     msgspec.MsgspecError,
@@ -56,7 +56,7 @@ def encode(value: Any, where: str = "value") -> Body:
     Raises:
         CarryError: something in it can't be carried; the message names its place: ``value[2].frames``.
     """
-    if type(value) in PLAIN:
+    if type(value) in PLAIN or _is_short(value):
         with suppress(OverflowError, UnicodeEncodeError):
             return Body(_encode(value))
     return _carry(lambda lowering: lowering.lower_part(where, value))
@@ -73,10 +73,19 @@ def encode_parts(*parts: tuple[str, Any]) -> Body:
 
 def encode_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body | None:
     """``[args, kwargs]``, if a glance tells that there is nothing to walk through; else None."""
-    if PLAIN.issuperset(map(type, args)) and (not kwargs or PLAIN.issuperset(map(type, kwargs.values()))):
+    if _all_plain(args) and (not kwargs or _all_plain(kwargs.values())):
         with suppress(OverflowError, UnicodeEncodeError):
             return Body(_encode((args, kwargs)))
     return None
+
+
+def _all_plain(values: Collection[Any]) -> bool:
+    return PLAIN.issuperset(map(type, values)) or all(type(each) in PLAIN or _is_short(each) for each in values)
+
+
+def _is_short(value: Any) -> bool:
+    """Whether it is bytes that stand among the others, as msgpack has them."""
+    return type(value) is bytes and len(value) < INLINE_BYTES_OBJECT
 
 
 def decode(head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = "value") -> Any:
