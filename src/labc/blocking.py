@@ -55,7 +55,7 @@ class BlockingVerbs(Verbs):
         check_topic(topic)
         node = self._portal.node()
         rooms = node.rooms()
-        if running_loop() is rooms.loop:
+        if rooms.is_here():
             if rooms.is_held(topic):  # otherwise it does not block
                 raise BlockingCallError("publish")
         elif rooms.fabric.looks_around:

@@ -165,7 +165,7 @@ class Portal:
         """
         node = node or self.node()
         rooms = node.rooms()
-        if running_loop() is rooms.loop:
+        if rooms.is_here():
             raise BlockingCallError(verb)
         job = Job(lambda: operation(rooms), rooms.loop)
         try:
@@ -192,7 +192,7 @@ class Portal:
         """Like :meth:`run`, but past the loop, where there is a way: this saves most of the time of a call."""
         node = self.node()
         rooms = node.rooms()
-        if running_loop() is rooms.loop:
+        if rooms.is_here():
             raise BlockingCallError("call")
         asked = rooms.caller.prepare(name, args, kwargs, options)
         try:

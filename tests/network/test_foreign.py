@@ -75,6 +75,28 @@ def test_what_can_not_be_understood_harms_nobody(session, network, until, caplog
     assert sum("can't be understood" in r.getMessage() for r in caplog.records) == 3
 
 
+def test_a_plain_subscriber_hears_a_flood_of_ours(session, network, until) -> None:
+    """Messages in quick succession come together, and the encoding says so."""
+    got: list[tuple[str, bytes]] = []
+    subscriber = session.declare_subscriber(
+        f"labc/{network}/network/topic/x", lambda s: got.append((str(s.encoding), s.payload.to_bytes()))
+    )
+
+    def numbers() -> list[int]:
+        found = [(encoding, msgspec.msgpack.decode(payload)) for encoding, payload in got]
+        each = [message for encoding, value in found for message in (value if encoding.endswith("batch") else [value])]
+        return [args[0] for args, kwargs in each]
+
+    labc.nodes()
+    until(lambda: labc.publish("x", -1) or got)
+    for number in range(1000):
+        labc.publish("x", number)
+    until(lambda: 999 in numbers())
+    assert [number for number in numbers() if number >= 0] == list(range(1000))
+    assert {encoding for encoding, _ in got} == {"application/msgpack", "application/msgpack;batch"}
+    subscriber.undeclare()
+
+
 def test_a_plain_subscriber_understands_json_of_us(session, network, until) -> None:
     """What labc publishes can at least be seen and counted; its encoding says what it is."""
     got = []

@@ -192,6 +192,50 @@ def test_order_is_kept(serve, until) -> None:
     assert plain == coroutine == list(range(3000))
 
 
+def test_small_and_larger_messages_in_quick_succession_keep_their_order(serve, until) -> None:
+    got: list[tuple[int, int]] = []
+    labc.init(queue_size=10000)
+    labc.subscribe(lambda number, text: got.append((number, len(text))), topic="t")
+    mixed = """
+@labc.register
+def mixed():
+    for number in range(2000):
+        labc.publish("t", number, "x" * (3000 if number % 50 == 49 else 10))
+
+labc.serve()"""
+    serve(PUBLISHER.replace("labc.serve()", mixed))
+    labc.call("mixed")
+    until(lambda: len(got) == 2000)
+    assert got == [(n, 3000 if n % 50 == 49 else 10) for n in range(2000)]
+
+
+def test_a_flood_of_large_messages_is_slowed_down_and_not_dropped(serve, until) -> None:
+    got: list[int] = []
+    labc.subscribe(lambda number, _: got.append(number), topic="t")
+    flood = """
+@labc.register
+def flood(count):
+    for number in range(count):
+        labc.publish("t", number, bytes(1 << 20))
+
+labc.serve()"""
+    serve(PUBLISHER.replace("labc.serve()", flood))
+    labc.call("flood", 300)  # several times of what may wait
+    until(lambda: len(got) == 300)
+    assert got == list(range(300))
+
+
+def test_what_a_program_publishes_last_arrives(start, until) -> None:
+    got: list[int] = []
+    labc.init(queue_size=10000)
+    labc.subscribe(got.append, topic="t")
+    labc.nodes()
+    program = start("import labc\nfor n in range(500): labc.publish('t', n)")
+    assert program.wait() == 0
+    until(lambda: len(got) == 500)
+    assert got == list(range(500))
+
+
 def test_a_slow_handler_loses_the_oldest_and_nobody_else_suffers(serve, until) -> None:
     go, started, slow, fast, other = threading.Event(), threading.Event(), [], [], []
 

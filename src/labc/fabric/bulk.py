@@ -24,6 +24,10 @@ LARGE = 128 << 10
 """Payloads from this size on are large. The engine's queue holds two pieces of 64 KiB."""
 
 _MAX_BYTES = 64 << 20
+_ENOUGH_BYTES = 16 << 20
+"""With more waiting, a publisher is slowed down rather than left to produce what is dropped."""
+_ROOM_WITHIN = 0.1
+_LOOK_EVERY = 0.001
 _TRY_AGAIN = 0.1
 
 
@@ -32,6 +36,7 @@ class _Parcel:
     key: str
     payload: bytes
     attachment: bytes | None
+    encoding: str
     may_drop: bool
 
 
@@ -53,16 +58,24 @@ class Bulk:
         self.dropped = 0
         threading.Thread(target=self._work, name="labc bulk", daemon=True).start()
 
-    def put(self, key: str, payload: bytes, attachment: bytes | None = None, *, may_drop: bool) -> None:
+    def put(
+        self, key: str, payload: bytes, attachment: bytes | None = None, encoding: str = "", *, may_drop: bool
+    ) -> None:
         """In order for each key, and lossless but for the bound."""
         with self._lock:
             if self._closed:
                 return
-            self._parcels.append(_Parcel(key, payload, attachment, may_drop))
+            self._parcels.append(_Parcel(key, payload, attachment, encoding, may_drop))
             self._bytes += len(payload)
             while self._bytes > _MAX_BYTES and self._drop_oldest():
                 pass
         self._wakes.put(None)
+
+    def wait_for_room(self) -> None:
+        """Return as soon as less than 16 MiB wait, or after 0.1 s."""
+        patience = time.monotonic() + _ROOM_WITHIN
+        while self._bytes > _ENOUGH_BYTES and not self._closed and time.monotonic() < patience:
+            time.sleep(_LOOK_EVERY)
 
     def close(self) -> None:
         """Take no more. What waits is still sent; then the thread closes the link, calls ``on_end``, and ends.
@@ -131,7 +144,7 @@ class Bulk:
                 parcel.key,
                 parcel.payload,
                 attachment=parcel.attachment,
-                encoding=zenoh.Encoding("application/msgpack"),
+                encoding=zenoh.Encoding(parcel.encoding),
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 priority=zenoh.Priority.DATA_LOW,
             )

@@ -96,6 +96,7 @@ def abandon(things: list[Any]) -> None:
 def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
     config = zenoh.Config()
     values = {
+        "transport/link/tx/queue/size/data": 16,
         "transport/link/tx/lease": int(settings.fabric_lease * 1000),
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,

@@ -17,7 +17,7 @@ from labc.errors import ClosedError, FabricError
 from labc.fabric.engine import abandon, callback
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
-from labc.fabric.publishing import Publishing
+from labc.fabric.publishing import MSGPACK, Publishing
 from labc.fabric.seat import LOOK_AROUND, Seat
 from labc.fabric.worker import Worker
 from labc.settings import Settings
@@ -123,11 +123,14 @@ class Fabric:
     @property
     def looks_around(self) -> bool:
         """Whether this host's root has just opened, and may not have found the other hosts yet. From any thread."""
-        return self._looks_around_until > self._loop.time()
+        if self._looks_around_until and self._looks_around_until <= self._loop.time():
+            self._looks_around_until = 0.0
+        return self._looks_around_until > 0
 
     async def looked_around(self) -> None:
         """Returns when who is in the network can be known, half a second after its host's root opened."""
-        await asyncio.sleep(self._looks_around_until - self._loop.time())
+        if self.looks_around:
+            await asyncio.sleep(self._looks_around_until - self._loop.time())
         self._publishing.release()
 
     async def spread(self) -> None:
@@ -236,7 +239,7 @@ class Fabric:
 
     # Publications.
 
-    def publish(self, key: str, payload: bytes, attachment: bytes | None = None) -> None:
+    def publish(self, key: str, payload: bytes, attachment: bytes | None = None, encoding: str = MSGPACK) -> None:
         """Publish without waiting, in order for each key. From any thread.
 
         What is small is dropped by the engine under congestion; what is large waits, see :mod:`labc.fabric.bulk`.
@@ -245,7 +248,7 @@ class Fabric:
         Raises:
             OverloadedError: too much waits already.
         """
-        self._publishing.publish(key, payload, attachment)
+        self._publishing.publish(key, payload, attachment, encoding)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Publish in order, waiting for room under congestion, without blocking. The caller bounds how much."""
@@ -257,10 +260,22 @@ class Fabric:
         return self._publishing.dropped
 
     async def subscribe(
-        self, key: str, consume: Callable[[list[Publication]], None], limit: int
+        self,
+        key: str,
+        consume: Callable[[list[Publication]], None],
+        limit: int,
+        count: Callable[[bytes | None], int] = lambda _: 1,
     ) -> tuple[Declared, Callable[[], int]]:
-        """Tell ``consume``, on the loop, what is published; the second value counts what was dropped before it."""
-        inbox = Handover[Any](self._loop, lambda samples: consume([_publication(s) for s in samples]), limit)
+        """Tell ``consume``, on the loop, what is published; the second value counts what was dropped before it.
+
+        ``count`` tells how many messages there are in a publication with this attachment.
+        """
+        inbox = Handover[Any](
+            self._loop,
+            lambda samples: consume([_publication(s) for s in samples]),
+            limit,
+            lambda sample: count(_attachment(sample)),
+        )
         declared = await self._declare(lambda: self._session.declare_subscriber(key, callback(inbox.put)))
         return declared, lambda: inbox.dropped
 
@@ -314,10 +329,14 @@ class Fabric:
 
 
 def _publication(sample: Any) -> Publication:
+    attachment = _attachment(sample)
+    encoding = str(sample.encoding) if attachment is None else ""
+    return Publication(str(sample.key_expr), sample.payload.to_bytes(), attachment, encoding)
+
+
+def _attachment(sample: Any) -> bytes | None:
     attachment = sample.attachment
-    if attachment is None:
-        return Publication(str(sample.key_expr), sample.payload.to_bytes(), None, str(sample.encoding))
-    return Publication(str(sample.key_expr), sample.payload.to_bytes(), attachment.to_bytes(), "")
+    return None if attachment is None else attachment.to_bytes()
 
 
 def new_id() -> str:

@@ -13,14 +13,21 @@ T = TypeVar("T")
 class Handover(Generic[T]):
     """``put`` from any thread; ``consume`` gets what has come together, on the loop.
 
-    When ``limit`` items wait, the oldest is dropped and counted in ``dropped``; 0 is no limit, for what must not
-    be lost and whose number is bounded by its nature (tokens of nodes).
+    When ``limit`` items wait, the oldest is dropped and counted in ``dropped``, as ``count`` has it; 0 is no limit, for
+    what must not be lost and whose number is bounded by its nature (tokens of nodes).
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, consume: Callable[[list[T]], None], limit: int = 0) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        consume: Callable[[list[T]], None],
+        limit: int = 0,
+        count: Callable[[T], int] = lambda _: 1,
+    ) -> None:
         self._loop = loop
         self._consume = consume
         self._limit = limit
+        self._count = count
         self._items: deque[T] = deque()
         self._scheduled = False
         self.dropped = 0
@@ -28,8 +35,7 @@ class Handover(Generic[T]):
     def put(self, item: T) -> None:
         if self._limit and len(self._items) >= self._limit:
             try:
-                self._items.popleft()
-                self.dropped += 1
+                self.dropped += self._count(self._items.popleft())
             except IndexError:  # the loop was faster
                 pass
         self._items.append(item)

@@ -16,6 +16,7 @@ from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import open_client
 from labc.settings import Settings
 
+MSGPACK = "application/msgpack"
 _OUT_WITHIN = 0.1
 _BULK_WITHIN = 0.4
 _MAX_PUBLISHERS = 1024
@@ -31,6 +32,7 @@ class Publishing:
         self._settings = settings
         self._session = session
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._lock = threading.RLock()
         self._putting = threading.RLock()
         """No thread is in the engine with a message when the program ends, which would abort it. A signal handler
@@ -41,12 +43,12 @@ class Publishing:
         self._bulk: Bulk | None = None
         self._bulk_ended = asyncio.Event()
         self._held_until = 0.0
-        self._early: list[tuple[str, bytes, bytes | None]] = []
+        self._early: list[tuple[str, bytes, bytes | None, str]] = []
 
-    def publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
+    def publish(self, key: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
         """Raises OverloadedError: too much is held already."""
-        if not self._held_until or self._may_publish(key, payload, attachment):
-            self._publish(key, payload, attachment)
+        if not self._held_until or self._may_publish(key, payload, attachment, encoding):
+            self._publish(key, payload, attachment, encoding)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Wait for room under congestion, without blocking. The caller bounds how much."""
@@ -98,30 +100,36 @@ class Publishing:
 
     # Within.
 
-    def _may_publish(self, key: str, payload: bytes, attachment: bytes | None) -> bool:
+    def _may_publish(self, key: str, payload: bytes, attachment: bytes | None, encoding: str) -> bool:
         """False: not yet; it will be."""
         with self._lock:
             if not self._held_until:
                 return True
             if len(self._early) >= _MAX_EARLY:
                 raise OverloadedError(f"{_MAX_EARLY} messages wait until the other hosts are found")
-            self._early.append((key, payload, attachment))
+            self._early.append((key, payload, attachment, encoding))
             return False
 
-    def _publish(self, key: str, payload: bytes, attachment: bytes | None) -> None:
+    def _publish(self, key: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
         if len(payload) >= LARGE:
             if len(self._large_keys) >= _MAX_PUBLISHERS:
                 self._large_keys.clear()
             self._large_keys.add(key)
         if key in self._large_keys:
-            self._bulk_sender().put(key, payload, attachment, may_drop=True)
+            bulk = self._bulk_sender()
+            if threading.get_ident() != self._loop_thread:  # which must not wait
+                bulk.wait_for_room()
+            bulk.put(key, payload, attachment, encoding, may_drop=True)
             return
         publisher = self._publishers.get(key) or self._new_publisher(key)
         try:
             with self._putting:
                 if self._left:
                     raise ClosedError("the node is closed")
-                publisher.put(payload, attachment=attachment)
+                if encoding == MSGPACK:
+                    publisher.put(payload, attachment=attachment)
+                else:
+                    publisher.put(payload, attachment=attachment, encoding=zenoh.Encoding(encoding))
         except zenoh.ZError as error:
             raise FabricError(f"nothing can be published: {error}") from error
 
@@ -133,7 +141,7 @@ class Publishing:
                 for old in list(itertools.islice(self._publishers, _MAX_PUBLISHERS // 2)):
                     del self._publishers[old]  # it ends when no other thread is using it
             try:
-                publisher = self._session().declare_publisher(key, encoding=zenoh.Encoding("application/msgpack"))
+                publisher = self._session().declare_publisher(key, encoding=zenoh.Encoding(MSGPACK))
             except zenoh.ZError as error:
                 raise FabricError(f"nothing can be published: {error}") from error
             self._publishers[key] = publisher

@@ -74,7 +74,8 @@ class Verbs(ABC):
         """Give a message to all who subscribed to the topic, now; nobody need be there.
 
         Returns at once, unless a subscriber holds publishers back; then, when all those have taken it. The first
-        node of a host waits until half a second after it joined, by when it has found the other hosts.
+        node of a host waits until half a second after it joined, by when it has found the other hosts. In a thread, who
+        publishes large messages (128 KiB) faster than the network takes them waits a little, 0.1 s at most.
 
         Raises:
             NameInvalidError: the topic can't be used.

@@ -124,6 +124,15 @@ class Runtime:
         await self.fabric.looked_around()
         return await self.caller.call_all(name, args, kwargs, options)
 
+    def is_here(self) -> bool:
+        """Whether this is code on the node's own loop, which must not block."""
+        if threading.get_ident() != self._thread:
+            return False
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:  # none is running
+            return False
+
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """From any thread; see :meth:`Topics.publish_now`."""
         return self._topics.publish_now(topic, args, kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from labc.errors import CarryError, OutsideError
-from labc.wire import decode_arguments, encode_arguments
+from labc.wire import Body, decode_arguments, decode_many, encode_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +52,19 @@ class _Origin(msgspec.Struct, array_like=True):
     seconds: float
     sizes: list[int]
     """Of the parts of the payload: the head, then each array."""
+    times: list[float] = []
+    """Of several messages in one publication: when each of them was published."""
 
+
+BATCH = "application/msgpack;batch"
+"""The encoding of several messages in one publication, for programs that are no labc nodes."""
 
 _encode_origin = msgspec.msgpack.Encoder().encode
 _decode_origin = msgspec.msgpack.Decoder(_Origin).decode
 
 
-def pack(sender: Sender, seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Payload and attachment of a publication.
-
-    Raises:
-        CarryError: with the place of the value that can't be carried.
-    """
-    body = encode_arguments(args, kwargs)
+def pack(sender: Sender, seconds: float, body: Body) -> tuple[bytes, bytes]:
+    """Payload and attachment of a publication. ``body``: the arguments, encoded."""
     head, buffers = body.head, body.buffers
     if not buffers:
         return head, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)]))
@@ -72,32 +73,62 @@ def pack(sender: Sender, seconds: float, args: tuple[Any, ...], kwargs: dict[str
     return b"".join([head, *buffers]), _encode_origin(origin)
 
 
-def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Message:
-    """The message in a publication; also of a program that is not a labc node, by its declared encoding.
+def pack_many(sender: Sender, gathered: Sequence[tuple[bytes, float]]) -> tuple[bytes, bytes]:
+    """Payload and attachment of a publication of several messages: the head of each, and when it was published."""
+    payload = encode_many([head for head, _ in gathered])
+    times = [seconds for _, seconds in gathered]
+    return payload, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, times[0], [len(payload)], times))
+
+
+def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Sequence[Message | CarryError]:
+    """The messages in a publication; also of a program that is not a labc node, by its declared encoding.
 
     Raises:
         CarryError: it can't be understood.
     """
     if attachment is None:
-        return Message(topic, (_foreign(payload, encoding),))
+        return (Message(topic, (_foreign(payload, encoding),)),)
     try:
         origin = _decode_origin(attachment)
-        when = datetime.fromtimestamp(origin.seconds, UTC)
+        times = [datetime.fromtimestamp(seconds, UTC) for seconds in origin.times or (origin.seconds,)]
     except (msgspec.DecodeError, ValueError, OverflowError, OSError):
-        return Message(topic, (_foreign(payload, encoding),))
+        return (Message(topic, (_foreign(payload, encoding),)),)
     if sum(origin.sizes) != len(payload) or not origin.sizes or min(origin.sizes) < 0:
         raise CarryError(f"a message on {topic!r}", "its parts do not add up")
     sender = _sender(origin.host, origin.node, origin.node_id)
+    if origin.times:
+        return _unpack_many(topic, payload, sender, times)
+    when = times[0]
     if len(origin.sizes) == 1:
         args, kwargs = decode_arguments(payload)
-        return Message(topic, args, kwargs, sender, when)
+        return (Message(topic, args, kwargs, sender, when),)
     parts, start = [], 0
     view = memoryview(payload)
     for size in origin.sizes:
         parts.append(view[start : start + size])
         start += size
     args, kwargs = decode_arguments(parts[0], parts[1:])
-    return Message(topic, args, kwargs, sender, when)
+    return (Message(topic, args, kwargs, sender, when),)
+
+
+def count(attachment: bytes | None) -> int:
+    """How many messages a publication holds."""
+    try:
+        return len(_decode_origin(attachment).times) or 1 if attachment is not None else 1
+    except msgspec.DecodeError:
+        return 1
+
+
+def _unpack_many(
+    topic: str, payload: bytes, sender: Sender, times: Sequence[datetime]
+) -> Sequence[Message | CarryError]:
+    found = decode_many(payload)
+    if len(found) != len(times):
+        raise CarryError(f"messages on {topic!r}", "they do not add up")
+    return [
+        each if isinstance(each, CarryError) else Message(topic, *each, sender, when)
+        for each, when in zip(found, times, strict=True)
+    ]
 
 
 @functools.lru_cache(1024)  # the same ones again and again

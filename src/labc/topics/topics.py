@@ -6,18 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from labc.directory import NodeRecord, matches
-from labc.errors import CallTimeoutError, ClosedError, LabcError, PeerLostError
+from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
-from labc.topics.message import Message, Sender, pack, unpack
+from labc.topics.gathering import SMALL, Gathered, Gathering
+from labc.topics.message import BATCH, Message, Sender, count, pack, pack_many, unpack
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
-from labc.wire import decode_arguments, encode_arguments
+from labc.wire import Body, decode_arguments, encode_arguments
 
 logger = logging.getLogger("labc.topics")
 
@@ -61,6 +63,7 @@ class Topics:
         self._deliveries: dict[int, Delivery] = {}
         self._lock = asyncio.Lock()
         self._closed = asyncio.Event()
+        self._gathering = Gathering(asyncio.get_running_loop(), self._send)
         self.published = 0
         self.undecodable = 0
 
@@ -72,6 +75,8 @@ class Topics:
 
     async def close(self) -> None:
         self._closed.set()
+        with suppress(LabcError):
+            self._gathering.close()
         for timer in self._leaving_holders.values():
             timer.cancel()
         await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
@@ -88,8 +93,12 @@ class Topics:
         Returns:
             The ids of the nodes that want to be waited for: give them to :meth:`publish_held`.
         """
-        payload, origin = pack(self._sender, time.time(), tuple(args), dict(kwargs))
-        self._fabric.publish(self._fabric.keys.topic(topic), payload, origin)
+        key, body = self._fabric.keys.topic(topic), encode_arguments(args, kwargs)
+        if body.buffers or len(body.head) > SMALL:
+            self._gathering.flush(key)
+            self._fabric.publish(key, *pack(self._sender, time.time(), body))
+        else:
+            self._gathering.put(key, body.head, time.time())
         self.published += 1
         return self.holders(topic)
 
@@ -98,6 +107,13 @@ class Topics:
         if not self._holders:
             return []
         return sorted({node_id for node_id, pattern in self._holders if matches(pattern, topic)})
+
+    def _send(self, key: str, gathered: Gathered) -> None:
+        if len(gathered) == 1:
+            head, seconds = gathered[0]
+            self._fabric.publish(key, *pack(self._sender, seconds, Body(head)))
+        else:
+            self._fabric.publish(key, *pack_many(self._sender, gathered), BATCH)
 
     async def publish_held(
         self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
@@ -200,7 +216,7 @@ class Topics:
                 key = self._fabric.keys.topic(topic)
                 limit = max(self._settings.queue_size, 1000) * 10
                 pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
-                    key, lambda publications: self._arrived(pattern, publications), limit
+                    key, lambda publications: self._arrived(pattern, publications), limit, count
                 )
             if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
@@ -223,10 +239,18 @@ class Topics:
             topic = self._fabric.keys.parse_topic(publication.key)
             try:
                 for sink in pattern.sinks:  # each with objects of its own
-                    sink.put(unpack(topic, publication.payload, publication.attachment, publication.encoding))
-            except LabcError as error:
-                self.undecodable += 1
-                logger.warning("a message on %r can't be understood: %s", topic, error)
+                    found = unpack(topic, publication.payload, publication.attachment, publication.encoding)
+                    for message in found:
+                        if isinstance(message, CarryError):
+                            self._not_understood(topic, message)
+                        else:
+                            sink.put(message)
+            except CarryError as error:
+                self._not_understood(topic, error)
+
+    def _not_understood(self, topic: str, error: CarryError) -> None:
+        self.undecodable += 1
+        logger.warning("a message on %r can't be understood: %s", topic, error)
 
     def _hold_tokens(self, events: list[TokenEvent]) -> None:
         for event in events:

@@ -22,7 +22,7 @@ from labc.wire.failures import Failure
 from labc.wire.frames import MAX_ID
 from labc.wire.greeting import ONE_WAY, Greeting, check
 from labc.wire.heartbeat import Action, Heartbeat
-from labc.wire.messages import Request, decode_arguments, encode_arguments
+from labc.wire.messages import Request, decode_arguments, decode_many, encode_arguments, encode_many
 from labc.wire.records import Record
 from labc.wire.window import Window
 
@@ -56,7 +56,9 @@ __all__ = [
     "check",
     "decode",
     "decode_arguments",
+    "decode_many",
     "encode",
     "encode_arguments",
+    "encode_many",
     "register",
 ]

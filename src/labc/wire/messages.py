@@ -47,9 +47,14 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
             raise ProtocolError(f"a request can't be read: {error}") from error
 
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
 _TEXT = frozenset({str})
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Request).decode
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_ARRAY_32 = b"\xdd"
+"""The first byte of a msgpack array whose length follows in 4 bytes."""
 
 
 def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body:
@@ -61,13 +66,43 @@ def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body:
     return encode_plain(args, kwargs) or encode_parts(("args", list(args)), ("kwargs", dict(kwargs)))
 
 
-def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def encode_many(heads: Sequence[bytes]) -> bytes:
+    """The heads of several `encode_arguments`, none of which had buffers, as one."""
+    return b"".join([_ARRAY_32, len(heads).to_bytes(4, "big"), *heads])
+
+
+def decode_many(data: Data) -> list[Arguments | CarryError]:
+    """What `encode_many` made one of. What can't be decoded spoils nothing but itself.
+
+    Raises:
+        CarryError: it is not even a list.
+    """
+    try:
+        return [_arguments(value) for value in decode(data)]
+    except (CarryError, TypeError):
+        try:
+            parts = _split(data)
+        except msgspec.MsgspecError as error:
+            raise CarryError("arguments", f"can't be decoded: {error}") from error
+    found: list[Arguments | CarryError] = []
+    for part in parts:
+        try:
+            found.append(decode_arguments(part))
+        except CarryError as error:
+            found.append(error)
+    return found
+
+
+def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> Arguments:
     """The arguments of a call: ``(args, kwargs)``.
 
     Raises:
         CarryError: a value can't be decoded here.
     """
-    value = decode(raw, buffers, "arguments")
+    return _arguments(decode(raw, buffers, "arguments"))
+
+
+def _arguments(value: Any) -> Arguments:
     if type(value) is list and len(value) == 2:
         args, kwargs = value
         if type(args) is list and type(kwargs) is dict and _TEXT.issuperset(map(type, kwargs)):
