@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import re
 import shlex
@@ -44,6 +45,8 @@ def main() -> None:
         print("\n" + run.report.goals_table().text())
     if output:
         print(f"Written to {output}")
+    if options.goals:
+        Path(options.goals).write_text(json.dumps({goal.text: goal.value for goal in run.report.goals}))
 
 
 def _measure(run: Run, part: str) -> None:
@@ -69,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", default="", metavar="PEER,...", help=peers)
     parser.add_argument("--nodes", default="", metavar="HOSTSxNODES,...", help="for scale, such as 1x200,3x60")
     parser.add_argument("--output", metavar="FILE", help="write the tables there; a whole run writes RESULTS.md")
+    parser.add_argument("--goals", metavar="FILE", help="write what was reached of each goal there, as JSON")
     parser.add_argument("--command", default=os.environ.get("BENCH_COMMAND", ""), help=argparse.SUPPRESS)
     return parser.parse_args()
 

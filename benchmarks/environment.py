@@ -6,6 +6,7 @@ import atexit
 import functools
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -17,7 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv-bench"
-PYTHON = VENV / "bin" / "python"
+_GIVEN = os.environ.get("BENCH_PYTHON")
+PYTHON = Path(_GIVEN) if _GIVEN else VENV / "bin" / "python"
+"""What runs everything. One that is given has to have labc and the chosen peers; nothing is installed then."""
 
 PINNED = [
     "Pyro5==5.17",
@@ -38,14 +41,17 @@ _SHOWN = (
 )
 _VERSIONS = """
 import json, sys
-from importlib.metadata import version
-print(json.dumps({name: version(name) for name in sys.argv[1:]}))
+from importlib.metadata import distributions
+versions = {each.name: each.version for each in distributions()}
+print(json.dumps({name: versions[name] for name in sys.argv[1:] if name in versions}))
 """
 _INSTALL_WITHIN = 900.0
 
 
 def prepare() -> None:
     """Make the environment if it is missing, or if the list or labc's own dependencies have changed since."""
+    if _GIVEN:
+        return
     stamp = VENV / "installed"
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     wanted = hashlib.sha256("\n".join([*PINNED, *needed, sys.version]).encode())

@@ -54,9 +54,14 @@ class Table:
 class Goal:
     part: str
     text: str
-    reached: str
+    value: float | None
+    """What was reached; None: it could not be measured."""
     met: bool | None
-    """None: it could not be measured."""
+    unit: str
+
+    @property
+    def reached(self) -> str:
+        return "not measured" if self.value is None else figure(self.value) + self.unit
 
 
 @dataclass
@@ -78,7 +83,7 @@ class Report:
         self._goal(part, text, value, None if value is None else value >= limit, unit)
 
     def _goal(self, part: str, text: str, value: float | None, met: bool | None, unit: str) -> None:
-        self.goals.append(Goal(part, text, "not measured" if value is None else figure(value) + unit, met))
+        self.goals.append(Goal(part, text, value, met, unit))
 
     def goals_table(self) -> Table:
         answer = {True: "yes", False: "no", None: "-"}

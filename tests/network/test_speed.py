@@ -1,0 +1,48 @@
+"""A small part of the benchmark, with margins so wide that only a gross regression exceeds them.
+
+It measures ratios between figures of the same run: how fast the machine is plays no part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from labc.testing import can_make_hosts
+
+ROOT = Path(__file__).parents[2]
+
+AT_MOST = {
+    "same host, labc, async def: median at most 1.2 x raw Unix socket": 8.0,
+    "same host, labc, def: median at most 2.5 x raw Unix socket": 10.0,
+    "between hosts, labc, async def: median at most 1.6 x raw TCP": 10.0,
+    "between hosts, labc, def: median at most 1.6 x raw TCP": 12.0,
+}
+AT_LEAST = {
+    "16 MiB: at least half of raw TCP with recv_into": 0.1,
+    "1 MiB: at least half of raw TCP with recv_into": 0.1,
+}
+
+
+def test_nothing_has_become_grossly_slower(tmp_path: Path) -> None:
+    file = tmp_path / "goals.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only=calls,arrays", "--peers=labc,raw"]
+    done = subprocess.run(
+        [*command, f"--goals={file}"],
+        cwd=ROOT,
+        env={**os.environ, "BENCH_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    reached = json.loads(file.read_text())
+    if can_make_hosts():  # it tells why not
+        reached |= {goal: 1.0 for goal in AT_MOST if goal.startswith("between hosts")}
+    exceeded = [goal for goal, limit in AT_MOST.items() if not 0 < (reached[goal] or 0) < limit]
+    exceeded += [goal for goal, limit in AT_LEAST.items() if (reached[goal] or 0) < limit]
+    assert exceeded == [], done.stdout
