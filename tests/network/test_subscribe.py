@@ -200,13 +200,13 @@ def test_small_and_larger_messages_in_quick_succession_keep_their_order(serve, u
 @labc.register
 def mixed():
     for number in range(2000):
-        labc.publish("t", number, "x" * (3000 if number % 50 == 49 else 10))
+        labc.publish("t", number, "x" * (6000 if number % 50 == 49 else 10))
 
 labc.serve()"""
     serve(PUBLISHER.replace("labc.serve()", mixed))
     labc.call("mixed")
     until(lambda: len(got) == 2000)
-    assert got == [(n, 3000 if n % 50 == 49 else 10) for n in range(2000)]
+    assert got == [(n, 6000 if n % 50 == 49 else 10) for n in range(2000)]
 
 
 def test_a_flood_of_large_messages_is_slowed_down_and_not_dropped(serve, until) -> None:

@@ -19,8 +19,8 @@ AT_ONCE = 16
 """So many messages on one topic within a window wait for nothing: who publishes a message for each answer to the last
 one, or a few at a time, never waits."""
 MAX_ITEMS = 256
-MAX_BYTES = 8 << 10
-SMALL = 1 << 10
+MAX_BYTES = 32 << 10
+SMALL = 4 << 10
 """Longer messages gain nothing."""
 _MAX_TOPICS = 1024
 
