@@ -25,6 +25,10 @@ class _Node:
     quiet_until: float | None = None
     """It lets questions for a sign of life unanswered, or did so not long before this."""
 
+    @property
+    def doubtful(self) -> bool:
+        return self.doubted or self.vanished is not None or self.quiet_until is not None
+
 
 @dataclass(slots=True)
 class _Name:
@@ -172,8 +176,7 @@ class Directory:
         found = []
         for node_id, vanished in known.offers.items():
             if node := self._nodes.get(node_id):
-                doubtful = node.doubted or node.vanished is not None or node.quiet_until is not None
-                doubtful = doubtful or vanished is not None or node_id in known.denied
+                doubtful = node.doubtful or vanished is not None or node_id in known.denied
                 found.append(Candidate(node.record, doubtful, busy(node_id)))
         return found
 

@@ -21,7 +21,8 @@ import zenoh
 logger = logging.getLogger("labc.fabric")
 
 LARGE = 128 << 10
-"""Payloads from this size on are large. The engine's queue holds two pieces of 64 KiB."""
+"""Payloads from this size on are large. The engine cuts them into pieces of 64 KiB, and drops all
+of one when its queue has no room for the next."""
 
 _MAX_BYTES = 64 << 20
 _ENOUGH_BYTES = 16 << 20

@@ -19,9 +19,12 @@ from labc.fabric.ports import root_ports, scouting_address
 from labc.settings import Settings
 
 _OPEN_TIMEOUT_MS = int(OPEN_WITHIN * 1000)
-"""Zenoh: 10 s."""
+"""See there. Zenoh: 10 s."""
 _PATIENT_TIMEOUT_MS = 3000
 """The same at a second try, when a node starts: with 200 that start at once on 2 cores a root takes some seconds."""
+
+_QUEUE_PIECES = 16
+"""Of 64 KiB, made when they are needed. Of Zenoh's two, a burst of small messages overflows on a busy machine."""
 
 _RETRY = {"period_init_ms": 20, "period_max_ms": 100, "period_increase_factor": 2}
 
@@ -96,7 +99,7 @@ def abandon(things: list[Any]) -> None:
 def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
     config = zenoh.Config()
     values = {
-        "transport/link/tx/queue/size/data": 16,
+        "transport/link/tx/queue/size/data": _QUEUE_PIECES,
         "transport/link/tx/lease": int(settings.fabric_lease * 1000),
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,14 +124,11 @@ class Fabric:
     @property
     def looks_around(self) -> bool:
         """Whether this host's root has just opened, and may not have found the other hosts yet. From any thread."""
-        if self._looks_around_until and self._looks_around_until <= self._loop.time():
-            self._looks_around_until = 0.0
-        return self._looks_around_until > 0
+        return self._looks_around_until > time.monotonic()  # the loop's own time takes longer
 
     async def looked_around(self) -> None:
         """Returns when who is in the network can be known, half a second after its host's root opened."""
-        if self.looks_around:
-            await asyncio.sleep(self._looks_around_until - self._loop.time())
+        await asyncio.sleep(self._looks_around_until - self._loop.time())
         self._publishing.release()
 
     async def spread(self) -> None:
@@ -240,9 +238,10 @@ class Fabric:
     # Publications.
 
     def publish(self, key: str, payload: bytes, attachment: bytes | None = None, encoding: str = MSGPACK) -> None:
-        """Publish without waiting, in order for each key. From any thread.
+        """Publish in order for each key. From any thread.
 
-        What is small is dropped by the engine under congestion; what is large waits, see :mod:`labc.fabric.bulk`.
+        What is small is dropped by the engine under congestion. What is large waits in a queue, see
+        :mod:`labc.fabric.bulk`; for room in this a thread waits 0.1 s at most, the node's loop not at all.
         While this host's root looks around, all waits.
 
         Raises:

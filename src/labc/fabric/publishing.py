@@ -24,7 +24,10 @@ _MAX_EARLY = 10_000
 
 
 class Publishing:
-    """``publish`` without waiting, in order for each key, from any thread; the rest is for the node's loop."""
+    """``publish`` in order for each key, from any thread; the rest is for the node's loop.
+
+    Only who publishes large messages waits, in a thread that is not the loop's: see `Bulk.wait_for_room`.
+    """
 
     def __init__(
         self, settings: Settings, session: Callable[[], zenoh.Session], loop: asyncio.AbstractEventLoop
@@ -115,11 +118,10 @@ class Publishing:
             if len(self._large_keys) >= _MAX_PUBLISHERS:
                 self._large_keys.clear()
             self._large_keys.add(key)
-        if key in self._large_keys:
-            bulk = self._bulk_sender()
             if threading.get_ident() != self._loop_thread:  # which must not wait
-                bulk.wait_for_room()
-            bulk.put(key, payload, attachment, encoding, may_drop=True)
+                self._bulk_sender().wait_for_room()
+        if key in self._large_keys:
+            self._bulk_sender().put(key, payload, attachment, encoding, may_drop=True)
             return
         publisher = self._publishers.get(key) or self._new_publisher(key)
         try:

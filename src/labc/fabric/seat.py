@@ -103,10 +103,9 @@ class Seat:
         await self._worker.run(lambda: None)  # behind what was begun
         had_router = self._router is not None
         session, self.session, self._listener = self.session, None, None
-        jobs = [self._give_root_up()]
-        if session is not None:
-            jobs.insert(0, session.close)
-        await asyncio.gather(*[self._worker.submit(job) for job in jobs])  # the second, too, if the first fails
+        jobs = [session.close] if session is not None else []
+        jobs.append(self._give_root_up())
+        await asyncio.gather(*map(self._worker.submit, jobs))  # the second, too, if the first fails
         if had_router:
             _root_ended()
 

@@ -126,12 +126,7 @@ class Runtime:
 
     def is_here(self) -> bool:
         """Whether this is code on the node's own loop, which must not block."""
-        if threading.get_ident() != self._thread:
-            return False
-        try:
-            return asyncio.get_running_loop() is self.loop
-        except RuntimeError:  # none is running
-            return False
+        return threading.get_ident() == self._thread and self.loop.is_running()
 
     def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """From any thread; see :meth:`Topics.publish_now`."""

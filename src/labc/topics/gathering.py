@@ -14,7 +14,7 @@ from labc.errors import ClosedError, LabcError
 logger = logging.getLogger("labc.topics")
 
 WINDOW = 0.001
-"""Seconds that a message waits for others at most."""
+"""Seconds that a message waits for others, or a little longer where the loop is busy."""
 AT_ONCE = 16
 """So many messages on one topic within a window wait for nothing: who publishes a message for each answer to the last
 one, or a few at a time, never waits."""
@@ -73,20 +73,21 @@ class Gathering:
         with self._lock:
             burst = self._bursts.get(key) or self._new(key)
             if burst.add(head, seconds, time.monotonic()) or self._closed:
-                self._send(key, burst.take())
+                self.flush(key)
             elif not self._ticking:
-                self._ticking = True
                 try:
                     self._loop.call_soon_threadsafe(self._tick)
                 except RuntimeError:  # the loop is closed
                     raise ClosedError("the node is closed") from None
+                self._ticking = True  # only now: a signal handler may raise before
 
     def flush(self, key: str | None = None) -> None:
         """Publish what is gathered; of one key, before another message goes past this one."""
         with self._lock:
             for each in list(self._bursts) if key is None else [key]:
-                if (burst := self._bursts.get(each)) is not None and burst.items:
-                    self._send(each, burst.take())
+                # Nothing is left where a signal handler has published meanwhile.
+                if (burst := self._bursts.get(each)) is not None and (gathered := burst.take()):
+                    self._send(each, gathered)
 
     def close(self) -> None:
         """From here on nothing waits."""

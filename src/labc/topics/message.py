@@ -113,8 +113,10 @@ def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) 
 
 def count(attachment: bytes | None) -> int:
     """How many messages a publication holds."""
+    if attachment is None:
+        return 1
     try:
-        return len(_decode_origin(attachment).times) or 1 if attachment is not None else 1
+        return len(_decode_origin(attachment).times) or 1
     except msgspec.DecodeError:
         return 1
 

@@ -48,18 +48,17 @@ def begin(network: str) -> Iterator[Begin]:
 @pytest.fixture
 def server(begin: Begin, tmp_path: Path) -> Program:
     """``labc serve server.py``, ready."""
-    file = tmp_path / "server.py"
-    file.write_text(SERVER)
-    program = begin("serve", file)
-    program.expect(SERVES, stream="stderr")
-    return program
+    return _served(begin, tmp_path / "server.py", SERVER)
 
 
 @pytest.fixture
 def silent(begin: Begin, tmp_path: Path) -> Program:
     """A node that prints "asked" when it is asked for its details, and gives none."""
-    file = tmp_path / "silent.py"
-    file.write_text(SILENT)
+    return _served(begin, tmp_path / "silent.py", SILENT)
+
+
+def _served(begin: Begin, file: Path, source: str) -> Program:
+    file.write_text(source)
     program = begin("serve", file)
     program.expect(SERVES, stream="stderr")
     return program

@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 
-from labc.fabric.publishing import Publishing
+from labc.fabric.bulk import LARGE
+from labc.fabric.publishing import MSGPACK, Publishing
 from labc.settings import Settings
 
 
@@ -31,3 +32,39 @@ def test_closing_does_not_wait_for_a_publisher_that_waits_for_it() -> None:
         return seconds
 
     assert asyncio.run(main()) < 2.0
+
+
+class FullBulk:
+    """Tells who waited for room in it."""
+
+    def __init__(self) -> None:
+        self.waited: list[str] = []
+        self.taken: list[bytes] = []
+
+    def wait_for_room(self) -> None:
+        self.waited.append(threading.current_thread().name)
+
+    def put(self, key: str, payload: bytes, *_: object, may_drop: bool) -> None:
+        self.taken.append(payload)
+
+
+def test_only_large_messages_wait_for_room_and_not_on_the_loop() -> None:
+    """A small one on the same topic may be sent with a lock that the loop needs."""
+    small, large = b"small", bytes(LARGE)
+
+    async def main() -> FullBulk:
+        publishing = Publishing(Settings(), lambda: None, asyncio.get_running_loop())  # type: ignore[arg-type]
+        publishing._bulk = bulk = FullBulk()  # type: ignore[assignment]
+        for payload in (large, small):
+            publishing.publish("key", payload, None, MSGPACK)
+        thread = threading.Thread(
+            target=lambda: [publishing.publish("key", payload, None, MSGPACK) for payload in (small, large, small)],
+            name="publisher",
+        )
+        thread.start()
+        thread.join()
+        return bulk
+
+    bulk = asyncio.run(main())
+    assert bulk.waited == ["publisher"]
+    assert bulk.taken == [large, small, small, large, small]

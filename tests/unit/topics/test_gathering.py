@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -58,6 +59,7 @@ class Sent:
         self.times = 0
 
     def __call__(self, key: str, gathered: Gathered) -> None:
+        assert gathered
         self.by_key.setdefault(key, []).extend(head for head, _ in gathered)
         self.times += 1
 
@@ -76,6 +78,65 @@ def test_the_last_ones_do_not_wait_for_another() -> None:
         assert sent.times < 500
 
     asyncio.run(main())
+
+
+def test_a_signal_handler_publishes_in_the_middle_of_it() -> None:
+    """It sends what was to be sent, and nothing is left to send then."""
+
+    async def main() -> None:
+        sent = Sent()
+        gathering = Gathering(asyncio.get_running_loop(), sent)
+        gathering.put("a", b"first", 0.0)
+        burst = gathering._bursts["a"]
+        add = burst.add
+
+        class Interrupted(Burst):
+            def add(self, head: bytes, seconds: float, now: float) -> bool:
+                at_once = add(head, seconds, now)
+                gathering._bursts["a"] = burst
+                gathering.put("a", b"of the handler", 0.0)
+                return at_once
+
+        gathering._bursts["a"] = Interrupted()
+        gathering.put("a", b"of the program", 0.0)
+        assert sent.by_key["a"] == [b"first", b"of the program", b"of the handler"]
+
+    asyncio.run(main())
+
+
+def test_a_signal_handler_raises_in_the_middle_of_it() -> None:
+    """The next burst goes out all the same."""
+
+    async def main() -> None:
+        sent = Sent()
+        loop = asyncio.get_running_loop()
+        interrupted = Interrupting(loop)
+        gathering = Gathering(interrupted, sent)  # type: ignore[arg-type]
+        for n in range(AT_ONCE):
+            gathering.put("a", b"%d" % n, 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            gathering.put("a", b"interrupted", 0.0)
+        gathering.put("a", b"last", 0.0)
+        async with asyncio.timeout(5):
+            while sent.by_key["a"][-1] != b"last":  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
+class Interrupting:
+    """A loop that is never reached the first time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.call_later = loop.call_later
+        self._loop = loop
+        self._interrupted = False
+
+    def call_soon_threadsafe(self, function: Callable[[], None]) -> None:
+        if not self._interrupted:
+            self._interrupted = True
+            raise KeyboardInterrupt
+        self._loop.call_soon_threadsafe(function)
 
 
 def test_flush() -> None:
