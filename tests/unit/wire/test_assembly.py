@@ -1,9 +1,8 @@
-import mmap
-
+import psutil
 import pytest
 
 from labc.errors import ProtocolError
-from labc.wire.assembly import LAZY_BYTES, Assembly, allocate
+from labc.wire.assembly import HUGE_BYTES, LAZY_BYTES, Assembly, allocate
 
 
 def test_bytes_fill_segments_in_order_whatever_their_split() -> None:
@@ -30,9 +29,23 @@ def test_what_is_declared_costs_nothing_until_it_arrives() -> None:
     assert assembly.total == 1 << 41
 
 
-def test_large_memory_is_lazy_and_small_is_not_mapped() -> None:
-    assert isinstance(allocate(LAZY_BYTES).obj, mmap.mmap)
-    assert isinstance(allocate(LAZY_BYTES - 1).obj, bytearray)
+@pytest.mark.parametrize("size", [HUGE_BYTES - 1, HUGE_BYTES, 1 << 30])
+def test_large_memory_costs_nothing_until_it_is_written(size: int) -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    buffers = [allocate(size) for _ in range(4)]
+    assert process.memory_info().rss - before < 4 << 20
+    for buffer in buffers:
+        buffer[: 4 << 20] = bytes(4 << 20)
+    assert 16 << 20 <= process.memory_info().rss - before < 40 << 20
+
+
+@pytest.mark.parametrize("size", [0, 1, LAZY_BYTES - 1, LAZY_BYTES, HUGE_BYTES - 1, HUGE_BYTES, HUGE_BYTES + 1])
+def test_buffers_of_every_size_are_writable_bytes(size: int) -> None:
+    buffer = allocate(size)
+    assert (len(buffer), buffer.format, buffer.readonly) == (size, "B", False)
+    buffer[size // 2 :] = b"x" * (size - size // 2)
+    assert buffer[size // 2 :] == b"x" * (size - size // 2)
 
 
 def test_no_memory_is_a_protocol_error() -> None:
