@@ -134,7 +134,7 @@ def test_a_lane_that_takes_nothing_is_not_waited_for_until_the_timeout(serve, un
     try:
         sender = threading.Thread(target=lambda: asyncio.run(aio.call("size", large)))
         sender.start()
-        until(lambda: not lane._room.is_set())
+        until(lambda: not lane._writer.room.is_set())
         with pytest.raises(labc.OverloadedError, match="wait to be sent"):
             asyncio.run(aio.at(timeout=20.0).call("size", b""))
     finally:

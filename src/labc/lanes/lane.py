@@ -1,24 +1,22 @@
 """One lane: the shell that gives the pure conversation a transport, a clock and people who wait for answers.
 
-It lives on its loop, but for :meth:`Lane.reply` and :meth:`Lane.fail`: a thread that ran a function writes the answer
-itself, which saves waking the loop. So every use of the conversation and of the transport's buffer is under the lock.
+It lives on its loop, but for :meth:`Lane.reply` and :meth:`Lane.fail`, which are for any thread. So every use of the
+conversation is under the lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import sys
 import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
 from labc.lanes.deadlines import Deadlines
+from labc.lanes.writer import Writer
 from labc.settings import Settings
 from labc.wire import (
     MAX_ID,
@@ -41,12 +39,6 @@ from labc.wire import (
 )
 
 logger = logging.getLogger("labc.lanes")
-
-_WRITE_BYTES = 1 << 18
-"""Handed to the transport at a time: enough to fill a socket, little enough to stay fair between calls."""
-
-_AT_ONCE_BYTES = 1 << 16
-"""What a thread writes itself, at most; for more it wakes the loop."""
 
 
 class DeadlineError(TimeoutError):
@@ -75,8 +67,7 @@ class LaneOwner(Protocol):
         """It was quiet for longer than it may be. True if it is known to be there all the same (busy, not dead)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """The value of a reply, still encoded."""
 
     head: Any
@@ -91,13 +82,9 @@ class Lane(asyncio.BufferedProtocol):
         self._owner = owner
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
         self._lock = threading.RLock()
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
-        """The transport's own, a second time, for threads to write to."""
-        self._rest = b""
-        """What a thread could not write, and goes before all else."""
+        self._writer = Writer(self._conversation, self._lock, settings.max_pending_bytes)
         self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
         self._calls: dict[int, asyncio.Future[Answer]] = {}
         self._deadlines = Deadlines(self._loop, self._late)
@@ -105,15 +92,11 @@ class Lane(asyncio.BufferedProtocol):
         self._serving: set[int] = set()
         self._last_taken = 0
         """The highest id of the peer's requests that were begun."""
-        self._room = asyncio.Event()
-        self._room.set()
         self._heartbeat = Heartbeat(settings.heartbeat_interval, settings.heartbeat_timeout, self._loop.time())
         """Watches the peer while a call is open in either direction; otherwise nothing depends on it."""
         self._beat_timer: asyncio.TimerHandle | None = None
         self._quiet = False
         """Whether the owner was told so last."""
-        self._flush_scheduled = False
-        self._writing_paused = False
         self._remote = "an unknown peer"
         self._end: LabcError | None = None
         self.peer: Greeting | None = None
@@ -160,7 +143,7 @@ class Lane(asyncio.BufferedProtocol):
     @property
     def has_room(self) -> bool:
         """Whether :meth:`room` would not wait."""
-        return self._room.is_set()
+        return self._writer.room.is_set()
 
     async def room(self, timeout: float) -> None:
         """Wait until less than ``max_pending_bytes`` wait to be sent.
@@ -168,11 +151,11 @@ class Lane(asyncio.BufferedProtocol):
         Raises:
             OverloadedError: not within ``timeout`` seconds.
         """
-        if self._room.is_set():
+        if self._writer.room.is_set():
             return
         try:
             async with asyncio.timeout(timeout):
-                await self._room.wait()
+                await self._writer.room.wait()
         except TimeoutError:
             raise OverloadedError(
                 f"{self._conversation.pending_bytes} bytes wait to be sent to {self}, and it takes none"
@@ -215,7 +198,7 @@ class Lane(asyncio.BufferedProtocol):
         with self._lock:
             if self._end is None:
                 self._conversation.reply(call_id, body)
-                self._answered()
+                self._writer.now(is_last=not self._serving)
 
     def fail(self, call_id: int, failure: Failure) -> None:
         """The same with a failure. From any thread."""
@@ -223,7 +206,7 @@ class Lane(asyncio.BufferedProtocol):
         with self._lock:
             if self._end is None:
                 self._conversation.fail(call_id, failure)
-                self._answered()
+                self._writer.now(is_last=not self._serving)
 
     async def ping(self) -> float:
         """Seconds until the peer answered, whatever else it does. Raises PeerLostError."""
@@ -246,23 +229,19 @@ class Lane(asyncio.BufferedProtocol):
             return
         with self._lock:
             self._conversation.goodbye(reason or "the node is leaving", self._last_taken)
-        self._flush()
+        self._writer.flush()
         self._finish(PeerLostError(str(self), reason or "the lane was closed here"))
 
     def abandon(self, null: int) -> None:
         """After fork, in the child."""
-        own = self._transport.get_extra_info("socket") if self._transport is not None else None
-        for connection in (own, self._socket):
-            if connection is not None and connection.fileno() >= 0:
-                os.dup2(null, connection.fileno(), inheritable=False)
+        self._writer.abandon(null)
 
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
-        self._socket = _second(transport.get_extra_info("socket")) if _threads_may_write(self._loop) else None
-        self._flush()
+        self._writer.begin(transport)
         if self._end is not None:  # given up before it began
             self._close_transport(transport)
 
@@ -282,7 +261,7 @@ class Lane(asyncio.BufferedProtocol):
                 return
             self._take(event)
         if self._conversation.pending_bytes:  # answers to pings
-            self._schedule_flush()
+            self._writer.soon()
 
     def eof_received(self) -> bool:
         self._ended()
@@ -292,16 +271,13 @@ class Lane(asyncio.BufferedProtocol):
         self._ended("" if exc is None else f"the connection broke ({exc})")
         with self._lock:
             self._conversation.release()
-            if self._socket is not None:
-                self._socket.close()
-                self._socket = None
+            self._writer.end()
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        self._writer.pause()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
-        self._flush()
+        self._writer.resume()
 
     # Within.
 
@@ -343,13 +319,13 @@ class Lane(asyncio.BufferedProtocol):
                 self._owner.greeted(self)
             case Refused(sentence=sentence):
                 logger.warning("no lane with %s: %s", self, sentence)
-                self._flush()
+                self._writer.flush()
                 self._finish(HandshakeError(f"no lane with {self}: {sentence}"))
             case GoodbyeReceived(reason=reason, last_id=last_id):
                 self._finish(PeerLostError(str(self), reason), last_id)
             case Broken(error=error):
                 logger.warning("the lane with %s is closed: %s", self, error)
-                self._flush()
+                self._writer.flush()
                 self._finish(ProtocolError(f"the lane with {self} is closed: {error}"))
 
     def _answered_call(self, call_id: int) -> asyncio.Future[Answer] | None:
@@ -365,68 +341,9 @@ class Lane(asyncio.BufferedProtocol):
 
     def _sent(self) -> None:
         """Something is to be sent, and perhaps an answer to be waited for."""
-        self._schedule_flush()
+        self._writer.soon()
         if self._beat_timer is None:
             self._schedule_beat()
-        if self._conversation.pending_bytes > self._settings.max_pending_bytes:
-            self._room.clear()
-
-    def _schedule_flush(self) -> None:
-        """Once for all that is sent in this turn of the loop."""
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
-
-    def _answered(self) -> None:
-        """An answer is to be sent. With the lock, from any thread. The last one at once: nothing comes to join it."""
-        if threading.get_ident() == self._loop_thread:
-            if self._serving or self._flush_scheduled or not self._write_at_once():
-                self._schedule_flush()
-        elif not self._write_at_once():
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._flush)
-
-    def _write_at_once(self) -> bool:
-        """Write what is pending, if nothing is on its way before it. False: the loop has to."""
-        transport, connection = self._transport, self._socket
-        if (
-            transport is None
-            or connection is None
-            or self._rest
-            or self._conversation.pending_bytes > _AT_ONCE_BYTES
-            or transport.is_closing()
-            or transport.get_write_buffer_size()
-        ):
-            return False
-        data = b"".join(self._conversation.take(_AT_ONCE_BYTES))
-        try:
-            sent = connection.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:  # the loop learns of it, too
-            return True
-        self._rest = data[sent:]
-        return not self._rest and not self._conversation.pending_bytes
-
-    def _flush(self) -> None:
-        self._flush_scheduled = False
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        with self._lock:
-            if self._rest:
-                transport.write(self._rest)
-                self._rest = b""
-            while not self._writing_paused and (chunks := self._conversation.take(_WRITE_BYTES)):
-                if len(chunks) == 1:
-                    transport.write(chunks[0])
-                else:
-                    transport.writelines(chunks)
-        pending = self._conversation.pending_bytes
-        if pending > self._settings.max_pending_bytes:
-            self._room.clear()
-        elif pending <= self._settings.max_pending_bytes // 2:
-            self._room.set()
 
     def _schedule_beat(self) -> None:
         """Watch the peer while a call is open in either direction."""
@@ -444,7 +361,7 @@ class Lane(asyncio.BufferedProtocol):
         if action.ping:
             with self._lock:
                 self._conversation.ping()
-            self._flush()
+            self._writer.flush()
         if action.quiet:
             self._quiet = True
             self._owner.quiet(self)
@@ -480,7 +397,7 @@ class Lane(asyncio.BufferedProtocol):
         for ping in self._pings.values():
             if not ping.done():
                 ping.set_exception(self._lost("no"))
-        self._room.set()
+        self._writer.room.set()
         self.closed.set()
         self._owner.closed(self)
         if self._transport is not None:
@@ -490,16 +407,3 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
-
-
-def _threads_may_write(loop: asyncio.AbstractEventLoop) -> bool:
-    """Python's own transports take what is left to write out of their buffer for a moment, from 3.12 on, and a thread
-    that looks just then finds it empty."""
-    return sys.version_info < (3, 12) or not isinstance(loop, asyncio.BaseEventLoop)
-
-
-def _second(own: Any) -> socket.socket | None:
-    """Another handle of the socket, so that writing to it is safe whatever the loop does; None for a relay."""
-    if own is None or not hasattr(socket, "MSG_DONTWAIT"):  # Windows' handles are no file descriptors
-        return None
-    return socket.socket(fileno=os.dup(own.fileno()))
