@@ -100,6 +100,7 @@ def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
     config = zenoh.Config()
     values = {
         "transport/link/tx/queue/size/data": _QUEUE_PIECES,
+        "transport/link/tx/queue/size/data_low": _QUEUE_PIECES,
         "transport/link/tx/lease": int(settings.fabric_lease * 1000),
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,

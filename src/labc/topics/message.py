@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -34,8 +35,13 @@ class Message(msgspec.Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = {}
     sender: Sender = Sender()
-    time: datetime | None = None
-    """When it was published, by the sender's clock, in UTC."""
+    seconds: float | None = None
+    """When it was published, by the sender's clock, in seconds since 1970."""
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was published, by the sender's clock, in UTC."""
+        return None if self.seconds is None else datetime.fromtimestamp(self.seconds, UTC)
 
     @property
     def value(self) -> Any:
@@ -55,6 +61,8 @@ class _Origin(msgspec.Struct, array_like=True):
     times: list[float] = []
     """Of several messages in one publication: when each of them was published."""
 
+
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC).timestamp()
 
 BATCH = "application/msgpack;batch"
 """The encoding of several messages in one publication, for programs that are no labc nodes."""
@@ -80,35 +88,29 @@ def pack_many(sender: Sender, gathered: Sequence[tuple[bytes, float]]) -> tuple[
     return payload, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, times[0], [len(payload)], times))
 
 
-def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Sequence[Message | CarryError]:
-    """The messages in a publication; also of a program that is not a labc node, by its declared encoding.
+class Unpacked(NamedTuple):
+    """What a publication held."""
 
-    Raises:
-        CarryError: it can't be understood.
-    """
-    if attachment is None:
-        return (Message(topic, (_foreign(payload, encoding),)),)
+    messages: Sequence[Message] = ()
+    errors: Sequence[CarryError] = ()
+    """Of those that can't be understood."""
+
+
+def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Unpacked:
+    """The messages in a publication; also of a program that is not a labc node, by its declared encoding."""
+    if attachment is None or (origin := _origin(attachment)) is None:
+        return Unpacked((Message(topic, (_foreign(payload, encoding),)),))
+    sizes, sender = origin.sizes, _sender(origin.host, origin.node, origin.node_id)
+    if sum(sizes) != len(payload) or not sizes or min(sizes) < 0:
+        return Unpacked(errors=(CarryError(f"a message on {topic!r}", "its parts do not add up"),))
     try:
-        origin = _decode_origin(attachment)
-        times = [datetime.fromtimestamp(seconds, UTC) for seconds in origin.times or (origin.seconds,)]
-    except (msgspec.DecodeError, ValueError, OverflowError, OSError):
-        return (Message(topic, (_foreign(payload, encoding),)),)
-    if sum(origin.sizes) != len(payload) or not origin.sizes or min(origin.sizes) < 0:
-        raise CarryError(f"a message on {topic!r}", "its parts do not add up")
-    sender = _sender(origin.host, origin.node, origin.node_id)
-    if origin.times:
-        return _unpack_many(topic, payload, sender, times)
-    when = times[0]
-    if len(origin.sizes) == 1:
-        args, kwargs = decode_arguments(payload)
-        return (Message(topic, args, kwargs, sender, when),)
-    parts, start = [], 0
-    view = memoryview(payload)
-    for size in origin.sizes:
-        parts.append(view[start : start + size])
-        start += size
-    args, kwargs = decode_arguments(parts[0], parts[1:])
-    return (Message(topic, args, kwargs, sender, when),)
+        if origin.times:
+            return _unpack_many(topic, payload, sender, origin.times)
+        view, starts = memoryview(payload), list(itertools.accumulate(sizes, initial=0))
+        head, *buffers = [view[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        return Unpacked((Message(topic, *decode_arguments(head, buffers), sender, origin.seconds),))
+    except CarryError as error:
+        return Unpacked(errors=(error,))
 
 
 def count(attachment: bytes | None) -> int:
@@ -121,16 +123,25 @@ def count(attachment: bytes | None) -> int:
         return 1
 
 
-def _unpack_many(
-    topic: str, payload: bytes, sender: Sender, times: Sequence[datetime]
-) -> Sequence[Message | CarryError]:
+def _origin(attachment: bytes) -> _Origin | None:
+    """None: another program's attachment."""
+    try:
+        origin = _decode_origin(attachment)
+    except msgspec.DecodeError:
+        return None
+    return origin if all(0 <= seconds < _END_OF_TIME for seconds in origin.times or (origin.seconds,)) else None
+
+
+def _unpack_many(topic: str, payload: bytes, sender: Sender, times: Sequence[float]) -> Unpacked:
     found = decode_many(payload)
     if len(found) != len(times):
         raise CarryError(f"messages on {topic!r}", "they do not add up")
-    return [
-        each if isinstance(each, CarryError) else Message(topic, *each, sender, when)
-        for each, when in zip(found, times, strict=True)
+    messages = [
+        Message(topic, *each, sender, seconds)
+        for each, seconds in zip(found, times, strict=True)
+        if type(each) is tuple
     ]
+    return Unpacked(messages, [each for each in found if isinstance(each, CarryError)])
 
 
 @functools.lru_cache(1024)  # the same ones again and again

@@ -23,12 +23,12 @@ class MessageQueue:
     def full(self) -> bool:
         return len(self._messages) >= self._size
 
-    def put(self, message: Message) -> None:
-        if self.full:
+    def put(self, *messages: Message) -> None:
+        self._messages.extend(messages)
+        while len(self._messages) > self._size:
             with suppress(IndexError):  # a handler's thread has just taken it
                 self._messages.popleft()
                 self.dropped += 1
-        self._messages.append(message)
 
     def take(self) -> Message:
         """The oldest. Raises IndexError: there is none."""

@@ -21,9 +21,9 @@ class Inflow:
         self.finished = False
         self._arrival = asyncio.Event()
 
-    def put(self, message: Message) -> None:
-        """One has come."""
-        self.queue.put(message)
+    def put(self, *messages: Message) -> None:
+        """They have come."""
+        self.queue.put(*messages)
         self._arrival.set()
 
     def finish(self) -> None:

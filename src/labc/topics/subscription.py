@@ -98,11 +98,11 @@ class Delivery:
         self._closing = False
         self._closed = False
 
-    def put(self, message: Message) -> None:
-        """From the loop: handle this when it is its turn."""
+    def put(self, *messages: Message) -> None:
+        """From the loop: handle them when it is their turn."""
         if self.subscription.closed:
             return
-        self.queue.put(message)
+        self.queue.put(*messages)
         self._work.set()
 
     async def put_when_room(self, message: Message) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from labc.directory import NodeRecord, matches
@@ -16,7 +15,7 @@ from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, Pe
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.gathering import SMALL, Gathered, Gathering
-from labc.topics.message import BATCH, Message, Sender, count, pack, pack_many, unpack
+from labc.topics.message import BATCH, Message, Sender, Unpacked, count, pack, pack_many, unpack
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
 from labc.wire import Body, decode_arguments, encode_arguments
@@ -140,12 +139,11 @@ class Topics:
 
     async def take_held(self, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
         """A message from a publisher who waits until there is room for it."""
-        time = datetime.fromtimestamp(seconds, UTC)
         takers = [d for d in self._held.values() if matches(d.subscription.topic, topic)]
         for number, delivery in enumerate(takers):
             if number:  # no handler sees what another one does to its arguments
                 args, kwargs = _copied(args, kwargs)
-            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, time))
+            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, float(seconds)))
 
     async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
         if node_id == self._sender.node_id:
@@ -237,15 +235,11 @@ class Topics:
     def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
         for publication in publications:
             topic = self._fabric.keys.parse_topic(publication.key)
-            try:
-                for sink in pattern.sinks:  # each with objects of its own
-                    found = unpack(topic, publication.payload, publication.attachment, publication.encoding)
-                    for message in found:
-                        if isinstance(message, CarryError):
-                            self._not_understood(topic, message)
-                        else:
-                            sink.put(message)
-            except CarryError as error:
+            found = Unpacked()
+            for sink in pattern.sinks:  # each with objects of its own
+                found = unpack(topic, publication.payload, publication.attachment, publication.encoding)
+                sink.put(*found.messages)
+            for error in found.errors:
                 self._not_understood(topic, error)
 
     def _not_understood(self, topic: str, error: CarryError) -> None:

@@ -105,6 +105,6 @@ def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> A
 def _arguments(value: Any) -> Arguments:
     if type(value) is list and len(value) == 2:
         args, kwargs = value
-        if type(args) is list and type(kwargs) is dict and _TEXT.issuperset(map(type, kwargs)):
+        if type(args) is list and type(kwargs) is dict and (not kwargs or _TEXT.issuperset(map(type, kwargs))):
             return tuple(args), kwargs
     raise CarryError("arguments", "not a list of arguments and a map of named ones")
