@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from labc.directory import Candidate, NodeRecord, equally_near, near_names, order_candidates
 from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError, Ran
 from labc.fabric import Fabric, Neighbourhood
@@ -71,8 +73,7 @@ class Detour(Exception):
         self.tries = tries
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """One call, checked and encoded once, however many are asked."""
 
     name: str

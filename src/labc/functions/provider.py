@@ -44,8 +44,7 @@ class CallCounts:
     cancelled: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Running:
+class _Running(msgspec.Struct, eq=False):
     """A call that is being served: by a task, or in a thread."""
 
     context: CallContext

@@ -139,7 +139,9 @@ class DirectLane:
         started = time.monotonic()
         call_id = self._conversation.request(name, arguments, timeout=max(0.0, deadline - started))
         self._beat = None
-        self._unsent = self._conversation.pending_bytes + sum(map(len, self._out))
+        self._unsent = self._conversation.pending_bytes
+        if self._out:
+            self._unsent += sum(map(len, self._out))
         try:
             while (outcome := self._settled(call_id)) is None:
                 self._exchange(started, deadline)
@@ -243,7 +245,8 @@ class DirectLane:
         assert self._socket is not None
         while not self._unwritable:
             if not self._out:
-                self._out.extend(map(memoryview, self._conversation.take(_WRITE_BYTES)))
+                if self._conversation.pending_bytes:
+                    self._out.extend(map(memoryview, self._conversation.take(_WRITE_BYTES)))
                 if not self._out:
                     return True
             data = self._out[0]

@@ -9,7 +9,6 @@ they travel beside them, uncopied.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -56,9 +55,11 @@ def encode(value: Any, where: str = "value") -> Body:
     Raises:
         CarryError: something in it can't be carried; the message names its place: ``value[2].frames``.
     """
-    if type(value) in PLAIN or _is_short(value):
-        with suppress(OverflowError, UnicodeEncodeError):
+    try:
+        if type(value) in PLAIN or _is_short(value):
             return Body(_encode(value))
+    except (OverflowError, UnicodeEncodeError):
+        pass  # _carry tells its place
     return _carry(lambda lowering: lowering.lower_part(where, value))
 
 
@@ -73,14 +74,19 @@ def encode_parts(*parts: tuple[str, Any]) -> Body:
 
 def encode_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body | None:
     """``[args, kwargs]``, if a glance tells that there is nothing to walk through; else None."""
-    if _all_plain(args) and (not kwargs or _all_plain(kwargs.values())):
-        with suppress(OverflowError, UnicodeEncodeError):
+    try:
+        if _all_plain(args) and (not kwargs or _all_plain(kwargs.values())):
             return Body(_encode((args, kwargs)))
+    except (OverflowError, UnicodeEncodeError):
+        pass
     return None
 
 
 def _all_plain(values: Collection[Any]) -> bool:
-    return PLAIN.issuperset(map(type, values)) or all(type(each) in PLAIN or _is_short(each) for each in values)
+    for each in values:  # noqa: SIM110 - a generator takes twice as long
+        if type(each) not in PLAIN and not _is_short(each):
+            return False
+    return True
 
 
 def _is_short(value: Any) -> bool:
