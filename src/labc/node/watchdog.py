@@ -16,13 +16,14 @@ from collections.abc import Callable
 
 logger = logging.getLogger("labc")
 
-_PERIOD = 0.5
+_PERIOD = 1.0
+"""Seconds between two questions to the loop, as each wakes it; less for a short limit."""
 
 
 class Watchdog:
-    """Calls ``on_hang`` on its own thread when the loop has not turned for ``limit`` seconds less a margin, and
+    """Calls ``on_hang`` on its own thread when the loop turns no more, before that has lasted ``limit`` seconds, and
     ``on_return`` on the loop when it does again; ``on_resume``, on the loop, when the whole process was stopped for
-    as long (Ctrl-Z, a debugger, a computer that slept) and goes on."""
+    about as long (Ctrl-Z, a debugger, a computer that slept) and goes on."""
 
     def __init__(
         self,
@@ -33,12 +34,14 @@ class Watchdog:
         on_resume: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._limit = max(limit - _PERIOD, _PERIOD)
+        self._period = min(_PERIOD, limit / 2.5)
+        self._limit = limit - self._period
+        """How long it may take the loop to answer."""
         self._on_hang = on_hang
         self._on_return = on_return
         self._on_resume = on_resume
         self._stop = threading.Event()
-        self._turned = time.monotonic()
+        self._answered = True
         self._hangs = False
 
     def start(self) -> None:
@@ -48,28 +51,31 @@ class Watchdog:
         self._stop.set()
 
     def _watch(self) -> None:
-        self._turned = time.monotonic()
+        asked = 0.0
         while True:
             before = time.monotonic()
-            if not self._ask() or self._stop.wait(_PERIOD):
+            wait = self._period / 2
+            if self._answered:
+                self._answered = False
+                asked, wait = before, self._period
+                if not self._call_on_loop(self._answer):
+                    return
+            if self._stop.wait(wait):
                 return
             now = time.monotonic()
-            if now - before > 2 * _PERIOD:
+            if now - before > wait + self._period / 2:
                 # This thread did not run either: the process was stopped, or the interpreter was held.
-                self._turned = now
-                if now - before > self._limit:
+                asked = now
+                if now - before > self._limit + self._period / 2:
                     self._call_on_loop(self._on_resume)
-            elif not self._hangs and now - self._turned > self._limit:
+            elif not self._answered and not self._hangs and now - asked >= self._limit:
                 self._hangs = True
                 logger.warning(
                     "the event loop of this node has been blocked for %.1f s (by a function that is async but does not "
                     "await?); other nodes now take it for hung",
-                    now - self._turned,
+                    now - asked,
                 )
                 self._on_hang()
-
-    def _ask(self) -> bool:
-        return self._call_on_loop(self._turn)
 
     def _call_on_loop(self, function: Callable[[], None]) -> bool:
         try:
@@ -78,8 +84,8 @@ class Watchdog:
             return False
         return True
 
-    def _turn(self) -> None:
-        self._turned = time.monotonic()
+    def _answer(self) -> None:
+        self._answered = True
         if self._hangs:
             self._hangs = False
             self._on_return()
