@@ -11,16 +11,15 @@ import atexit
 import contextvars
 import importlib
 import inspect
-import multiprocessing
 import operator
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,7 +29,9 @@ from labc.functions.threads import Threads
 from labc.registry import plain
 from labc.wire import Failure
 
-_spawn = multiprocessing.get_context("spawn")
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
 _BEGUN = b"begun"
 _NAME = "labc process"
 
@@ -176,8 +177,11 @@ class _Worker:
     """One process, and this end of the pipe to it."""
 
     def __init__(self) -> None:
-        self._connection, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(theirs,), name=_NAME)
+        import multiprocessing  # takes 3 MB, and few programs need it
+
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_work, args=(theirs,), name=_NAME)
         self.served = False
         self._process.start()
         # Python would wait for it at exit, also in a forked child of this process, which then fails at that.
@@ -204,12 +208,18 @@ class _Worker:
 
 def being_spawned() -> bool:
     """Whether this is a spawned process that is importing its parent's main module, to know its functions."""
-    return getattr(multiprocessing.current_process(), "_inheriting", False)
+    return getattr(_spawned(), "_inheriting", False)
 
 
 def in_pool() -> bool:
     """Whether this process is one of a pool: it computes for its parent, and offers nothing itself."""
-    return multiprocessing.current_process().name == _NAME
+    return getattr(_spawned(), "name", "") == _NAME
+
+
+def _spawned() -> object:
+    """This process, if Python's multiprocessing has started it, or None."""
+    multiprocessing = sys.modules.get("multiprocessing")  # then it is imported already
+    return multiprocessing.current_process() if multiprocessing else None
 
 
 _Reference = tuple[str, str, Any]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 ENTRY_POINT_GROUP: Final = "labc.codec"
@@ -89,6 +88,8 @@ class Registry:
         if self._loaded:
             return
         self._loaded = True
+        from importlib.metadata import entry_points  # takes long to import
+
         for entry_point in entry_points(group=ENTRY_POINT_GROUP):
             try:
                 offered = entry_point.load()

@@ -44,7 +44,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Plugin]]:
     found: list[Plugin] = []
     registry = Registry()
     registry.add_all(extensions.REGISTRY._by_code.values())
-    monkeypatch.setattr(extensions, "entry_points", lambda group: found if group == "labc.codec" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found if group == "labc.codec" else [])
     monkeypatch.setattr(lowering, "REGISTRY", registry)
     monkeypatch.setattr(lifting, "REGISTRY", registry)
     lowering._resolved.clear()
