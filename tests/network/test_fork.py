@@ -13,6 +13,13 @@ import labc
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+
+@pytest.fixture(autouse=True)
+def no_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 3.12 on Python warns of any fork beside threads."""
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore::DeprecationWarning")
+
+
 SERVER = "import labc\nlabc.register(lambda x: x, name='echo')\nlabc.serve()"
 
 CHILD = """

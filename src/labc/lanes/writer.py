@@ -47,6 +47,8 @@ class Writer:
         self._scheduled = False
         self._together = 0
         self._paused = False
+        # That of Python's own loops says nothing when its buffer is full, in some versions (CVE-2024-12254).
+        self._takes_many = not isinstance(self._loop, asyncio.BaseEventLoop)
 
     def begin(self, transport: asyncio.Transport) -> None:
         """There is a connection."""
@@ -113,10 +115,11 @@ class Writer:
                 transport.write(self._rest)
                 self._rest = b""
             while not self._paused and (chunks := self._conversation.take(_WRITE_BYTES)):
-                if len(chunks) == 1:
-                    transport.write(chunks[0])
-                else:
+                if len(chunks) > 1 and self._takes_many:
                     transport.writelines(chunks)
+                else:
+                    for chunk in chunks:
+                        transport.write(chunk)
         pending = self._conversation.pending_bytes
         if pending > self._max_pending_bytes:
             self.room.clear()

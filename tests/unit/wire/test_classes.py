@@ -203,7 +203,8 @@ def test_a_field_without_value_is_an_error() -> None:
 
 
 def test_a_class_of_main_is_found_in_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    local = make_dataclass("MainThing", ["a"], namespace={"__module__": "__main__"})
+    local = make_dataclass("MainThing", ["a"])
+    local.__module__ = "__main__"
     body = encode(local(1))
     assert isinstance(decode(body.head), Record)
     monkeypatch.setattr(sys.modules["__main__"], "MainThing", local, raising=False)
