@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from labc.directory import check_pattern
@@ -88,6 +89,7 @@ class Delivery:
         self._prepare = prepare
         self._in_thread = in_thread
         self._is_coroutine = is_coroutine_function(subscription.function)
+        self._loop = asyncio.get_running_loop()
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self.held_back = 0
@@ -112,7 +114,8 @@ class Delivery:
             self._room.clear()
             self._waiting_for_room += 1
             try:
-                await self._room.wait()
+                if self.queue.full:  # still, now that who takes one knows of this
+                    await self._room.wait()
             finally:
                 self._waiting_for_room -= 1
         self.put(message)
@@ -141,10 +144,17 @@ class Delivery:
                 await self._handle_here()
             else:
                 await self._in_thread(contextvars.copy_context(), self._handle_burst)
-            self._room.set()
+
+    def _take(self) -> Message:
+        """From any thread. Raises IndexError: it was dropped meanwhile to make room."""
+        message = self.queue.take()
+        if self._waiting_for_room:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._room.set)
+        return message
 
     async def _handle_here(self) -> None:
-        message = self.queue.take()
+        message = self._take()
         set_current_message(message)
         try:
             await cast(Any, self.subscription.function(*message.args, **message.kwargs))
@@ -160,8 +170,8 @@ class Delivery:
             if self._closed:
                 return
             try:
-                message = self.queue.take()
-            except IndexError:  # dropped meanwhile to make room
+                message = self._take()
+            except IndexError:
                 return
             set_current_message(message)
             try:
@@ -169,8 +179,6 @@ class Delivery:
                 self.handled += 1
             except BaseException as error:
                 self._log(message, error)
-            if self._waiting_for_room:
-                return  # let the loop tell them that there is room
 
     def _log(self, message: Message, error: BaseException) -> None:
         self.failed += 1

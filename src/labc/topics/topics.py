@@ -22,6 +22,9 @@ from labc.wire import Body, decode_arguments, encode_arguments
 
 logger = logging.getLogger("labc.topics")
 
+_KNOWN_WITHIN = 5.0
+"""Seconds to wait for who holds publishers back: a publisher that does not know it yet would lose messages."""
+
 Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 """``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
 
@@ -70,7 +73,7 @@ class Topics:
         """From here on know which subscribers hold publishers back."""
         keys = self._fabric.keys
         await self._fabric.watch_tokens(keys.all_holds, self._hold_tokens)
-        await self._fabric.list_tokens(keys.all_holds, 1.0)
+        await self._fabric.list_tokens(keys.all_holds, _KNOWN_WITHIN)
 
     async def close(self) -> None:
         self._closed.set()

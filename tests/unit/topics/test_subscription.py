@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -82,10 +83,13 @@ def test_the_same_function_twice() -> None:
     assert registry.entries() == [second]
 
 
-def deliver(function: Any, work: Callable[[Delivery], Any], size: int = 100) -> None:
-    async def in_thread(context: contextvars.Context, burst: Callable[[], None]) -> None:
-        await asyncio.to_thread(context.run, burst)
+async def in_any_thread(context: contextvars.Context, burst: Callable[[], None]) -> None:
+    await asyncio.to_thread(context.run, burst)
 
+
+def deliver(
+    function: Any, work: Callable[[Delivery], Any], size: int = 100, in_thread: Callable[..., Any] = in_any_thread
+) -> None:
     async def main() -> None:
         delivery = Delivery(subscribed(function, "t"), size, lambda: None, in_thread)
         async with asyncio.timeout(5.0):
@@ -190,6 +194,29 @@ def test_a_publisher_that_is_held_waits_for_room() -> None:
         assert delivery.held_back == 2
 
     deliver(handler, work, size=1)
+
+
+def test_a_publisher_waits_for_room_and_not_for_the_handler() -> None:
+    may_begin, may_end = asyncio.Event(), threading.Event()
+
+    async def in_thread(context: contextvars.Context, burst: Callable[[], None]) -> None:
+        await may_begin.wait()
+        await asyncio.to_thread(context.run, burst)
+
+    async def work(delivery: Delivery) -> None:
+        delivery.put(message(0), message(1))
+        held = [asyncio.create_task(delivery.put_when_room(message(n))) for n in (2, 3)]
+        await asyncio.sleep(0.01)
+        may_begin.set()
+        await until(lambda: any(task.done() for task in held))
+        assert delivery.handled == 0
+        assert not all(task.done() for task in held)
+        may_end.set()
+        await asyncio.gather(*held)
+        await until(lambda: delivery.handled == 4)
+        assert delivery.queue.dropped == 0
+
+    deliver(lambda _: may_end.wait(), work, 2, in_thread)
 
 
 def test_who_is_held_goes_on_when_the_subscription_closes() -> None:
