@@ -20,6 +20,7 @@ from typing import Any
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
 from labc.lanes.addresses import tcp_endpoint, unix_path
+from labc.lanes.awake import MOMENT, Awake, give_way
 from labc.lanes.lane import Answer, DeadlineError
 from labc.settings import Settings
 from labc.wire import (
@@ -82,6 +83,8 @@ class DirectLane:
         self._end: LabcError | None = None
         self._beat: Heartbeat | None = None
         self._tick = 0.0
+        self._awake = Awake()
+        self._last_took = 0.0
 
     @property
     def usable(self) -> bool:
@@ -145,6 +148,7 @@ class DirectLane:
         try:
             while (outcome := self._settled(call_id)) is None:
                 self._exchange(started, deadline)
+            self._last_took = time.monotonic() - started
         except DeadlineError:
             self._take_back(call_id)
             raise
@@ -235,8 +239,9 @@ class DirectLane:
                 elif ready & ~select.POLLOUT:
                     self._receive(socket.MSG_DONTWAIT)
                 return
-            self._wake_after(max(wait, 0.001))
-            self._receive()
+            if not self._spotted(wait):
+                self._wake_after(max(wait, 0.001))
+                self._receive()
         except BlockingIOError:
             self._look_after_peer(started)
 
@@ -283,6 +288,21 @@ class DirectLane:
         if self._beat is not None:
             self._beat.heard(time.monotonic())
         self._events += self._conversation.buffer_updated(count)
+
+    def _spotted(self, wait: float) -> bool:
+        """Whether something has arrived within a moment, if that can be expected."""
+        if not self._awake.begin(self._last_took):
+            return False
+        until = time.monotonic() + min(MOMENT, wait)
+        while time.monotonic() < until:
+            try:
+                self._receive(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                give_way()
+            else:
+                self._awake.end()
+                return True
+        return False
 
     def _look_after_peer(self, started: float) -> None:
         if self._beat is None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from labc.directory import NodeRecord
 from labc.errors import LabcError, PeerLostError
 from labc.lanes.addresses import ABSTRACT_SOCKETS, unix_address, unix_path
+from labc.lanes.awake import AwakeLoop
 from labc.lanes.connector import Connector, Surroundings
 from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
 from labc.lanes.direct import DirectLane, check_it_is_the_sockets
@@ -52,6 +53,7 @@ class Pool:
         """Accepted, and used by one calling thread of the peer each: their number is not that of peers."""
         self._expected: dict[Lane, asyncio.TimerHandle] = {}
         """Those that were accepted and have not said who they are, and when they are given up."""
+        self._awake = AwakeLoop(self._loop.call_soon)
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
@@ -198,6 +200,8 @@ class Pool:
     def requested(self, lane: Lane, event: Requested) -> None:
         assert self.calls is not None
         self.calls.requested(lane, event)
+        if lane.one_way:  # the caller sleeps until the answer is there, and then may ask again
+            self._awake.expect(lane.since_last_request())
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
         assert self.calls is not None

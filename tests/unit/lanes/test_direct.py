@@ -601,3 +601,43 @@ def test_closed_while_idle_it_says_goodbye(peer: Peer) -> None:
     assert peer.socket.recv(1) == b""
     assert lost(peer.call()).ran == "no"
     peer.lane.close("twice")
+
+
+class Watched:
+    """A socket that notes how it is read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.slept = 0
+
+    def recv_into(self, buffer: Any, count: int, flags: int) -> int:
+        self.slept += not flags & socket.MSG_DONTWAIT
+        return self._connection.recv_into(buffer, count, flags)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_a_quick_answer_is_waited_for_awake_and_a_slow_one_asleep(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "MOMENT", 5.0)
+    peer.lane._socket = watched = Watched(peer.lane._socket)  # type: ignore[assignment,arg-type]
+    peer.send()
+    for last_took, asleep in ((0.0, False), (1.0, True)):
+        peer.lane._last_took = last_took
+        call = peer.call()
+        peer.serve_one(7)
+        assert decode(call.result(5.0).head) == 7
+        assert bool(watched.slept) == asleep
+
+
+def test_no_longer_than_a_moment(peer: Peer) -> None:
+    peer.lane._socket = watched = Watched(peer.lane._socket)  # type: ignore[assignment,arg-type]
+    peer.send()
+    call = peer.call()
+    request = peer.events(Requested)
+    time.sleep(0.05)
+    assert watched.slept == 1
+    peer.reply(request.id, 7)
+    peer.send()
+    assert decode(call.result(5.0).head) == 7
+    assert peer.lane._last_took > 0.05
