@@ -14,6 +14,7 @@ CONTENDERS = [
     Contender("labc, async def handler", "labc", "async"),
     Contender("labc, when_full=hold", "labc", "hold"),
     Contender(ZENOH, "zenoh", broker=True),
+    Contender("the same without shared memory", "zenoh", "tcp", broker=True),
     Contender("pyzmq PUB/SUB", "pyzmq"),
     Contender(NATS, "nats", broker=True),
     Contender("MQTT (mosquitto, aiomqtt)", "mqtt", broker=True),

@@ -90,6 +90,11 @@ class Settings:
     processes: int = 0
     """Processes for functions with ``run="process"``; 0: one for each processor."""
 
+    stay_awake: float = 0.0002
+    """A blocking caller that was answered within this time, and a provider that is called again within it, look for
+    the next answer or call for as long before they sleep. 0: never. Trade-off: a short call takes half the time,
+    against the processor that is used meanwhile."""
+
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **arguments: Any) -> Self:
         """The settings from the environment and these arguments; ``None`` means "not given".

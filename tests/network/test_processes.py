@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 import labc
+from labc.functions import being_spawned, in_pool
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -313,3 +316,34 @@ def test_what_a_process_can_not_run_is_refused_when_it_is_registered(source: str
 
     with pytest.raises((ValueError, labc.NameInvalidError), match=r"process|loop"):
         labc.register(eval(source, {"async_function": async_function}), name="f", run="process")
+
+
+def test_what_it_takes_is_imported_with_the_first_call_and_cleans_up_after_labc(start) -> None:
+    """Python's own clean-up waits for processes that labc has to end before."""
+    program = start("""
+        import atexit, math, sys
+        registered = []
+        register = atexit.register
+        atexit.register = lambda function, *args, **named: (
+            registered.append(function.__qualname__), register(function, *args, **named)
+        )[1]
+        import labc
+        if __name__ == "__main__":
+            labc.register(math.factorial, run="process")
+            print(labc.functions()[0].name)
+            print({"multiprocessing", "importlib.metadata"} & sys.modules.keys())
+            print(labc.call("factorial", 5))
+            print([name for name in registered if name in ("_exit_function", "Processes.close")])
+    """)
+    program.expect("factorial")
+    program.expect("set()")
+    program.expect("120")
+    program.expect("['_exit_function', 'Processes.close']")
+    assert program.wait() == 0
+
+
+def test_a_half_imported_multiprocessing_is_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, just now."""
+    monkeypatch.setitem(sys.modules, "multiprocessing", types.ModuleType("multiprocessing"))
+    assert not in_pool()
+    assert not being_spawned()

@@ -157,7 +157,8 @@ class Processes:
             if self._closed:
                 raise ProcessDiedError("the node is closed")
             if not self._workers:
-                # Python's own clean-up at exit waits for processes; it was registered before, so it comes after.
+                # Its clean-up at exit waits for processes: registered before this one, it comes after.
+                importlib.import_module("multiprocessing.util")
                 atexit.register(self.close)
             worker = _Worker()
             self._workers.add(worker)
@@ -218,8 +219,9 @@ def in_pool() -> bool:
 
 def _spawned() -> object:
     """This process, if Python's multiprocessing has started it, or None."""
-    multiprocessing = sys.modules.get("multiprocessing")  # then it is imported already
-    return multiprocessing.current_process() if multiprocessing else None
+    # Then it is imported already, and not only half.
+    current_process = getattr(sys.modules.get("multiprocessing"), "current_process", None)
+    return current_process() if current_process else None
 
 
 _Reference = tuple[str, str, Any]

@@ -20,7 +20,7 @@ from typing import Any
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
 from labc.lanes.addresses import tcp_endpoint, unix_path
-from labc.lanes.awake import MOMENT, Awake, give_way
+from labc.lanes.awake import Awake, give_way
 from labc.lanes.lane import Answer, DeadlineError
 from labc.settings import Settings
 from labc.wire import (
@@ -42,6 +42,7 @@ POSSIBLE = hasattr(socket, "MSG_DONTWAIT")
 
 _WRITE_BYTES = 1 << 18
 _CANCEL_WITHIN = 0.1
+_FRESH = 0.01
 _NO_REQUEST = 1 << 62
 
 
@@ -68,6 +69,7 @@ class DirectLane:
         self._on_quiet = on_quiet
         self._conversation = Conversation(greeting, initiator=True, max_message_bytes=settings.max_message_bytes)
         self._socket: socket.socket | None = None
+        self._is_unix = False
         self._poll = select.poll()
         self._events: deque[Event] = deque()
         self._out: deque[memoryview] = deque()
@@ -83,7 +85,7 @@ class DirectLane:
         self._end: LabcError | None = None
         self._beat: Heartbeat | None = None
         self._tick = 0.0
-        self._awake = Awake()
+        self._awake = Awake(settings.stay_awake)
         self._last_took = 0.0
 
     @property
@@ -113,10 +115,14 @@ class DirectLane:
     def attach(self, connection: socket.socket) -> None:
         """Talk on this socket, which blocks."""
         self._socket = connection
+        self._is_unix = connection.family == socket.AF_UNIX
         self._poll.register(connection, select.POLLIN | select.POLLOUT)
 
     def still_open(self) -> bool:
-        """Whether the peer has not closed it while it was idle."""
+        """Whether the peer has not closed it while it was idle. A Unix socket that was used a moment ago is not asked:
+        sending fails at once if it was closed."""
+        if self._is_unix and time.monotonic() - self.used < _FRESH:
+            return self.usable
         try:
             self._settled(0)
             while self._ready(select.POLLIN, 0.0):
@@ -293,16 +299,17 @@ class DirectLane:
         """Whether something has arrived within a moment, if that can be expected."""
         if not self._awake.begin(self._last_took):
             return False
-        until = time.monotonic() + min(MOMENT, wait)
-        while time.monotonic() < until:
-            try:
-                self._receive(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                give_way()
-            else:
-                self._awake.end()
-                return True
-        return False
+        until = time.perf_counter() + min(self._awake.moment, wait)
+        try:
+            while time.perf_counter() < until:
+                try:
+                    self._receive(socket.MSG_DONTWAIT)
+                    return True
+                except BlockingIOError:
+                    give_way()
+            return False
+        finally:
+            self._awake.end()
 
     def _look_after_peer(self, started: float) -> None:
         if self._beat is None:

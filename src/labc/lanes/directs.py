@@ -17,8 +17,6 @@ _MAX_PER_NODE = 16
 """Calls beyond share the lane of the event loop."""
 _IDLE = 10.0
 """Seconds after which a lane that nobody uses is closed."""
-_FRESH = 0.01
-"""Seconds for which a lane that was used is taken to be open; if it is not, the call goes another way."""
 _CONNECT_WITHIN = 0.25
 """Not long: the lane of the event loop is there, and a node that hangs is to be known within 3 s in all."""
 
@@ -61,7 +59,7 @@ class DirectLanes:
         while idle:
             with suppress(IndexError):  # another thread was faster
                 lane = idle.pop()
-                if time.monotonic() - lane.used < _FRESH or lane.still_open():
+                if lane.still_open():
                     self._busy[node.id].add(lane)
                     return self._unless_closed(lane)
                 lane.close("")

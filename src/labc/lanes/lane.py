@@ -90,7 +90,6 @@ class Lane(asyncio.BufferedProtocol):
         self._deadlines = Deadlines(self._loop, self._late)
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._serving: set[int] = set()
-        self._asked = 0.0
         self._last_taken = 0
         """The highest id of the peer's requests that were begun."""
         self._heartbeat = Heartbeat(settings.heartbeat_interval, settings.heartbeat_timeout, self._loop.time())
@@ -101,6 +100,8 @@ class Lane(asyncio.BufferedProtocol):
         self._remote = "an unknown peer"
         self._end: LabcError | None = None
         self.peer: Greeting | None = None
+        self.asked = float("-inf")
+        """When its owner was told of a request last (``time.perf_counter()``)."""
         self.closed = asyncio.Event()
 
     # For its users.
@@ -181,11 +182,6 @@ class Lane(asyncio.BufferedProtocol):
         self._deadlines.add(call_id, deadline)
         self._sent()
         return call_id, future
-
-    def since_last_request(self) -> float:
-        """Seconds since this was asked last: for when the peer makes a call."""
-        before, self._asked = self._asked, time.monotonic()
-        return self._asked - before
 
     def cancel(self, call_id: int) -> None:
         """The caller does not want the answer any more. Harmless when it has come."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -53,7 +54,7 @@ class Pool:
         """Accepted, and used by one calling thread of the peer each: their number is not that of peers."""
         self._expected: dict[Lane, asyncio.TimerHandle] = {}
         """Those that were accepted and have not said who they are, and when they are given up."""
-        self._awake = AwakeLoop(self._loop.call_soon)
+        self._awake = AwakeLoop(self._loop.call_soon, settings.stay_awake)
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
         self._relays = Relays(surroundings.relay, self._accept)
@@ -200,8 +201,10 @@ class Pool:
     def requested(self, lane: Lane, event: Requested) -> None:
         assert self.calls is not None
         self.calls.requested(lane, event)
-        if lane.one_way:  # the caller sleeps until the answer is there, and then may ask again
-            self._awake.expect(lane.since_last_request())
+        if lane.one_way:  # the caller waits for the answer, and may ask again at once
+            now = time.perf_counter()
+            self._awake.keep(now - lane.asked)
+            lane.asked = now
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
         assert self.calls is not None

@@ -41,19 +41,20 @@ class Writer:
         self._loop_thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
-        """The transport's own, a second time, for threads to write to."""
+        """The transport's own, a second time, to write past the loop."""
         self._rest = b""
         """What could not be written past the loop, and goes before all else."""
         self._scheduled = False
         self._together = 0
         self._paused = False
         # That of Python's own loops says nothing when its buffer is full, in some versions (CVE-2024-12254).
+        self._threads_may_write = _threads_may_write(self._loop)
         self._takes_many = not isinstance(self._loop, asyncio.BaseEventLoop)
 
     def begin(self, transport: asyncio.Transport) -> None:
         """There is a connection."""
         self._transport = transport
-        self._socket = _second(transport.get_extra_info("socket")) if _threads_may_write(self._loop) else None
+        self._socket = _second(transport.get_extra_info("socket"))
         self.flush()
 
     def end(self) -> None:
@@ -100,7 +101,7 @@ class Writer:
         if threading.get_ident() == self._loop_thread:
             if not is_last or self._scheduled or not self._write_at_once():
                 self.soon()
-        elif not self._write_at_once():
+        elif not (self._threads_may_write and self._write_at_once()):
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self.flush)
 
@@ -141,10 +142,8 @@ class Writer:
         data = b"".join(self._conversation.take(_AT_ONCE_BYTES))
         try:
             sent = connection.send(data)
-        except (BlockingIOError, InterruptedError):
+        except OSError:  # it is full, or broken: the loop tries it again, and closes it if need be
             sent = 0
-        except OSError:  # the loop learns of it, too
-            return True
         self._rest = data[sent:]
         return not self._rest and not self._conversation.pending_bytes
 
@@ -159,4 +158,6 @@ def _second(own: Any) -> socket.socket | None:
     """Another handle of the socket, so that writing to it is safe whatever the loop does; None for a relay."""
     if own is None or not hasattr(socket, "MSG_DONTWAIT"):  # Windows' handles are no file descriptors
         return None
-    return socket.socket(fileno=os.dup(own.fileno()))
+    second = socket.socket(fileno=os.dup(own.fileno()))
+    second.setblocking(False)  # whatever socket.setdefaulttimeout() says
+    return second

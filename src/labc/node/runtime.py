@@ -61,7 +61,12 @@ class Runtime:
         self.caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
         self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
         self._watchdog = Watchdog(
-            self.loop, settings.heartbeat_timeout, self._hangs, self._turns_again, self.fabric.resumed
+            self.loop,
+            settings.heartbeat_timeout,
+            settings.fabric_lease,
+            self._hangs,
+            self._turns_again,
+            self.fabric.resumed,
         )
 
     async def open(self) -> None:

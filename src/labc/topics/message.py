@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,6 +28,10 @@ class Sender:
         return f"{self.node} on {self.host}" if self.node else "not a labc node"
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END_OF_TIME: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds()
+
+
 class Message(msgspec.Struct, frozen=True):
     """One message, as it was published."""
 
@@ -40,8 +44,8 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def time(self) -> datetime | None:
-        """When it was published, by the sender's clock, in UTC."""
-        return None if self.seconds is None else datetime.fromtimestamp(self.seconds, UTC)
+        """The same as a date and time in UTC."""
+        return None if self.seconds is None else _EPOCH + timedelta(seconds=self.seconds)
 
     @property
     def value(self) -> Any:
@@ -61,8 +65,6 @@ class _Origin(msgspec.Struct, array_like=True):
     times: list[float] = []
     """Of several messages in one publication: when each of them was published."""
 
-
-_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC).timestamp()
 
 BATCH = "application/msgpack;batch"
 """The encoding of several messages in one publication, for programs that are no labc nodes."""
@@ -129,7 +131,12 @@ def _origin(attachment: bytes) -> _Origin | None:
         origin = _decode_origin(attachment)
     except msgspec.DecodeError:
         return None
-    return origin if all(0 <= seconds < _END_OF_TIME for seconds in origin.times or (origin.seconds,)) else None
+    return origin if all(map(is_time, origin.times or (origin.seconds,))) else None
+
+
+def is_time(seconds: float) -> bool:
+    """Whether it is seconds since 1970, and of a year that has four digits."""
+    return 0 <= seconds < _END_OF_TIME
 
 
 def _unpack_many(topic: str, payload: bytes, sender: Sender, times: Sequence[float]) -> Unpacked:

@@ -15,7 +15,7 @@ from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, Pe
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.gathering import SMALL, Gathered, Gathering
-from labc.topics.message import BATCH, Message, Sender, Unpacked, count, pack, pack_many, unpack
+from labc.topics.message import BATCH, Message, Sender, count, is_time, pack, pack_many, unpack
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
 from labc.wire import Body, decode_arguments, encode_arguments
@@ -141,12 +141,18 @@ class Topics:
                 raise error
 
     async def take_held(self, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
-        """A message from a publisher who waits until there is room for it."""
+        """A message from a publisher who waits until there is room for it.
+
+        Raises:
+            CarryError: it is not what :meth:`publish_held` sends.
+        """
+        if not isinstance(seconds, float) or not is_time(seconds):
+            raise CarryError(f"a message on {topic!r}", f"published at {seconds!r} seconds since 1970")
         takers = [d for d in self._held.values() if matches(d.subscription.topic, topic)]
         for number, delivery in enumerate(takers):
             if number:  # no handler sees what another one does to its arguments
                 args, kwargs = _copied(args, kwargs)
-            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, float(seconds)))
+            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, seconds))
 
     async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
         if node_id == self._sender.node_id:
@@ -238,11 +244,11 @@ class Topics:
     def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
         for publication in publications:
             topic = self._fabric.keys.parse_topic(publication.key)
-            found = Unpacked()
+            errors: Sequence[CarryError] = ()
             for sink in pattern.sinks:  # each with objects of its own
-                found = unpack(topic, publication.payload, publication.attachment, publication.encoding)
-                sink.put(*found.messages)
-            for error in found.errors:
+                messages, errors = unpack(topic, publication.payload, publication.attachment, publication.encoding)
+                sink.put(*messages)
+            for error in errors:
                 self._not_understood(topic, error)
 
     def _not_understood(self, topic: str, error: CarryError) -> None:

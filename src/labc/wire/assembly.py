@@ -34,7 +34,7 @@ def allocate(size: int) -> memoryview:
         if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
             return memoryview(_map(size))
         return memoryview(_new_bytearray(None, size))
-    except (MemoryError, OSError, OverflowError) as error:
+    except (MemoryError, OSError, OverflowError, SystemError) as error:
         raise ProtocolError(f"there is no memory for a message part of {size} bytes") from error
 
 

@@ -618,26 +618,83 @@ class Watched:
         return getattr(self._connection, name)
 
 
-def test_a_quick_answer_is_waited_for_awake_and_a_slow_one_asleep(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "MOMENT", 5.0)
+def quick(last_took: float, stay_awake: float) -> tuple[Peer, Watched]:
+    """A peer, and how the lane to it is read, at which nothing but an answer ends a wait."""
+    peer = Peer(Settings(heartbeat_interval=20.0, heartbeat_timeout=40.0, stay_awake=stay_awake))
     peer.lane._socket = watched = Watched(peer.lane._socket)  # type: ignore[assignment,arg-type]
+    peer.lane._last_took = last_took
     peer.send()
-    for last_took, asleep in ((0.0, False), (1.0, True)):
-        peer.lane._last_took = last_took
-        call = peer.call()
-        peer.serve_one(7)
-        assert decode(call.result(5.0).head) == 7
-        assert bool(watched.slept) == asleep
+    return peer, watched
 
 
-def test_no_longer_than_a_moment(peer: Peer) -> None:
-    peer.lane._socket = watched = Watched(peer.lane._socket)  # type: ignore[assignment,arg-type]
-    peer.send()
+@pytest.mark.parametrize(("last_took", "stay_awake", "asleep"), [(0.0, 9.0, False), (9.0, 9.0, True), (0.0, 0.0, True)])
+def test_a_quick_answer_is_waited_for_awake_and_a_slow_one_asleep(
+    last_took: float, stay_awake: float, asleep: bool
+) -> None:
+    peer, watched = quick(last_took, stay_awake)
+    call = peer.call()
+    peer.serve_one(7)
+    assert decode(call.result(5.0).head) == 7
+    assert bool(watched.slept) == asleep
+    peer.close()
+
+
+def test_no_longer_than_a_moment() -> None:
+    peer, watched = quick(0.0, 0.0002)
     call = peer.call()
     request = peer.events(Requested)
-    time.sleep(0.05)
-    assert watched.slept == 1
+    deadline = time.monotonic() + 5.0
+    while not watched.slept and time.monotonic() < deadline:
+        time.sleep(0.001)
     peer.reply(request.id, 7)
     peer.send()
     assert decode(call.result(5.0).head) == 7
-    assert peer.lane._last_took > 0.05
+    assert watched.slept == 1
+    peer.close()
+
+
+def test_a_thread_that_loses_its_processor_while_it_looks_sleeps_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "give_way", lambda: time.sleep(0.004))
+    peer, _ = quick(0.0, 0.0002)
+    for _ in range(6):
+        peer.lane._last_took = 0.0
+        call = peer.call()
+        request = peer.events(Requested)
+        time.sleep(0.01)
+        peer.reply(request.id, 7)
+        peer.send()
+        assert decode(call.result(5.0).head) == 7
+    assert not peer.lane._awake.begin(0.0)
+    peer.close()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mine = socket.create_connection(listener.getsockname())
+        return mine, listener.accept()[0]
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+def test_a_peer_that_died_a_moment_after_its_answer_has_not_run_the_next_call(family: str) -> None:
+    """By looking before the call, or by the call itself."""
+    peer = Peer()
+    if family == "tcp":
+        mine, theirs = tcp_pair()
+        peer.lane._socket.close()  # type: ignore[union-attr]
+        peer.socket.close()
+        peer.socket = theirs
+        peer.lane._poll = select.poll()
+        peer.lane.attach(mine)
+    peer.send()
+    call = peer.call()
+    peer.serve_one(1)
+    call.result(5.0)
+    peer.lane.used = time.monotonic() + 60.0  # just now, however slow this machine is
+    peer.socket.close()
+    if peer.lane.still_open():
+        with pytest.raises(PeerLostError) as caught:
+            peer.call().result(5.0)
+        assert caught.value.ran == "no"
+    else:
+        assert family == "tcp"
+    peer.close()

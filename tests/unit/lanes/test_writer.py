@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -36,9 +37,10 @@ else:
 def may_write_past(make: Callable[[], asyncio.AbstractEventLoop]) -> bool:
     loop = make()
     loop.close()
-    return hasattr(socket, "MSG_DONTWAIT") and _threads_may_write(loop)
+    return _threads_may_write(loop)
 
 
+pytestmark = pytest.mark.skipif(not hasattr(socket, "MSG_DONTWAIT"), reason="there is no way past the loop here")
 past_the_loop = pytest.mark.parametrize("run", [make for make in LOOPS if may_write_past(make)], indirect=True)
 
 
@@ -113,7 +115,6 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
     return run
 
 
-@past_the_loop
 def test_the_other_end_has_work_before_the_turn_ends(run) -> None:
     async def main() -> None:
         async with written() as (writer, conversation, end):
@@ -141,7 +142,6 @@ def test_one_message_leaves_with_what_follows_it_in_the_same_turn(run) -> None:
     run(main())
 
 
-@past_the_loop
 def test_the_last_answer_of_a_turn_leaves_at_once(run) -> None:
     async def main() -> None:
         async with written() as (writer, conversation, end):
@@ -174,6 +174,59 @@ def test_a_thread_writes_past_the_loop_while_this_is_busy(run) -> None:
             assert len(end.look()) == 1
 
     run(main())
+
+
+class Failing:
+    """A socket on which every second write fails."""
+
+    def __init__(self, connection: socket.socket, error: OSError) -> None:
+        self._connection = connection
+        self._error = error
+        self._count = 0
+
+    def send(self, data: bytes) -> int:
+        self._count += 1
+        if self._count % 2:
+            raise self._error
+        return self._connection.send(data)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOBUFS, "no buffers"), TimeoutError(), BlockingIOError()], ids=repr)
+def test_nothing_is_lost_when_writing_past_the_loop_fails(run, error: OSError) -> None:
+    async def main() -> None:
+        async with written() as (writer, conversation, end):
+            writer._socket = Failing(writer._socket, error)  # type: ignore[assignment,arg-type]
+            sent = []
+            for _ in range(5):
+                for _ in range(20):
+                    sent.append(request(conversation))
+                    writer.soon()
+                await asyncio.sleep(0)
+            await until(lambda: end.look() == sent)
+
+    run(main())
+
+
+def test_a_default_timeout_of_sockets_does_not_hold_the_loop_up(run) -> None:
+    async def main() -> None:
+        async with written() as (writer, conversation, end):
+            assert writer._socket is not None
+            assert writer._socket.gettimeout() == 0
+            sent = []
+            for _ in range(300):
+                sent.append(request(conversation, 3000))
+                writer.soon()
+            await until(lambda: end.look() == sent)
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5.0)
+    try:
+        run(main())
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def test_order_is_kept_when_the_socket_is_full(run) -> None:

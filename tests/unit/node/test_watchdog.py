@@ -13,18 +13,19 @@ import pytest
 from labc.node.watchdog import Watchdog
 
 LIMIT = 1.0
+LEASE = 0.8
 
 
 class Watched:
     """A loop in a thread of its own, and what was told of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float) -> None:
         self.loop = asyncio.new_event_loop()
         self.told: list[tuple[str, float]] = []
         self._call = self.loop.call_soon_threadsafe
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.dog = Watchdog(self.loop, LIMIT, self._tell("hangs"), self._tell("turns"), self._tell("resumed"))
+        self.dog = Watchdog(self.loop, limit, LEASE, self._tell("hangs"), self._tell("turns"), self._tell("resumed"))
 
     def _tell(self, what: str) -> Callable[[], None]:
         return lambda: self.told.append((what, time.monotonic()))
@@ -50,9 +51,16 @@ class Watched:
         self.loop.close()
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 @contextmanager
-def watching() -> Iterator[Watched]:
-    watched = Watched()
+def watching(limit: float = LIMIT) -> Iterator[Watched]:
+    watched = Watched(limit)
     try:
         watched.dog.start()
         yield watched
@@ -66,19 +74,36 @@ def watched() -> Iterator[Watched]:
         yield it
 
 
-def test_a_blocked_loop_is_noticed_in_time_and_so_is_its_return(watched: Watched) -> None:
-    began = watched.block(1.5 * LIMIT)
-    watched.block(0.1)
+@pytest.mark.parametrize("limit", [1.0, 1.13, 2.6])
+def test_a_blocked_loop_is_noticed_in_time_and_so_is_its_return(limit: float) -> None:
+    with watching(limit) as watched:
+        began = watched.block(limit + 0.5)
+        ended = time.monotonic()
+        until(lambda: len(watched.told) == 2)
     (first, hung), (second, returned) = watched.told
     assert (first, second) == ("hangs", "turns")
-    assert 0.5 * LIMIT < hung - began < LIMIT + 0.3
-    assert 1.5 * LIMIT < returned - began < 1.5 * LIMIT + 0.3
+    assert limit - 1.0 < hung - began < limit + 0.2
+    assert returned - ended < 0.4
+
+
+def test_a_loop_that_returns_while_it_is_told_to_hang_is_not_hidden_for_ever(watched: Watched) -> None:
+    """Telling takes a while; what is told last must be what is so."""
+    tell = watched.dog._on_hang
+
+    def slowly() -> None:
+        time.sleep(0.6)  # meanwhile the loop turns again
+        tell()
+
+    watched.dog._on_hang = slowly
+    watched.block(LIMIT + 0.1)
+    until(lambda: len(watched.told) == 2)
+    assert [what for what, _ in watched.told] == ["hangs", "turns"]
 
 
 def test_it_is_noticed_again(watched: Watched) -> None:
-    for _ in range(2):
+    for number in (2, 4):
         watched.block(1.2 * LIMIT)
-        watched.block(0.0)
+        until(lambda number=number: len(watched.told) == number)
     assert [what for what, _ in watched.told] == ["hangs", "turns"] * 2
 
 
@@ -109,3 +134,17 @@ def test_it_ends_with_the_loop() -> None:
     assert watched.loop.is_closed()
     thread.join(1.0)
     assert not thread.is_alive()
+
+
+def test_a_process_that_was_stopped_is_told_so_and_its_loop_does_not_hang(watched: Watched) -> None:
+    wait = watched.dog._stop.wait
+
+    def stopped(seconds: float) -> bool:
+        watched.dog._stop.wait = wait  # type: ignore[method-assign]
+        time.sleep(LEASE + seconds)  # nor does any other thread run, but that makes no difference here
+        return wait(0)
+
+    watched.dog._stop.wait = stopped  # type: ignore[method-assign]
+    until(lambda: bool(watched.told))
+    time.sleep(0.1)
+    assert [what for what, _ in watched.told] == ["resumed"]
