@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import uuid
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +18,11 @@ def host_id() -> str:
     Not the host's name, which several may share, and nothing from the file system, which containers may share: on
     Linux the kernel's boot and the network namespace, elsewhere the address of the network card and the name.
     """
-    parts = [platform.node(), f"{uuid.getnode():x}"]
-    with suppress(OSError):
+    try:
         namespace = os.stat("/proc/self/ns/net")
         parts = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), f"{namespace.st_dev}:{namespace.st_ino}"]
+    except OSError:
+        parts = [platform.node(), f"{uuid.getnode():x}"]  # which takes a Ctrl-C for a reason to look elsewhere
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
