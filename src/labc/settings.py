@@ -92,7 +92,7 @@ class Settings:
 
     stay_awake: float = 0.0002
     """A blocking caller that was answered within this time, and a provider that is called again within it, look for
-    the next answer or call for as long before they sleep. 0: never. Trade-off: a short call takes half the time,
+    the next answer or call for as long before they sleep. 0: never. Trade-off: a short call takes less time,
     against the processor that is used meanwhile."""
 
     @classmethod

@@ -43,6 +43,7 @@ POSSIBLE = hasattr(socket, "MSG_DONTWAIT")
 _WRITE_BYTES = 1 << 18
 _CANCEL_WITHIN = 0.1
 _FRESH = 0.01
+"""Seconds after its last call for which a Unix socket is not asked whether it is open."""
 _NO_REQUEST = 1 << 62
 
 
@@ -87,6 +88,7 @@ class DirectLane:
         self._tick = 0.0
         self._awake = Awake(settings.stay_awake)
         self._last_took = 0.0
+        """Seconds until the last answer."""
 
     @property
     def usable(self) -> bool:

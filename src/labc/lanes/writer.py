@@ -20,7 +20,7 @@ _AT_ONCE_BYTES = 1 << 16
 
 _TOGETHER = 8
 """Messages that are written together, at most, while the loop goes on: with all of one turn together the two ends of a
-lane would take turns, and each be idle while the other works. (256 calls in flight: 60 000/s, and 120 000/s so.)"""
+lane would take turns, and each be idle while the other works."""
 
 
 class Writer:
@@ -47,8 +47,8 @@ class Writer:
         self._scheduled = False
         self._together = 0
         self._paused = False
-        # That of Python's own loops says nothing when its buffer is full, in some versions (CVE-2024-12254).
         self._threads_may_write = _threads_may_write(self._loop)
+        # In some versions writelines() of Python's own loops says nothing when the buffer is full (CVE-2024-12254).
         self._takes_many = not isinstance(self._loop, asyncio.BaseEventLoop)
 
     def begin(self, transport: asyncio.Transport) -> None:

@@ -108,8 +108,7 @@ def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) 
     try:
         if origin.times:
             return _unpack_many(topic, payload, sender, origin.times)
-        view, starts = memoryview(payload), list(itertools.accumulate(sizes, initial=0))
-        head, *buffers = [view[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+        head, *buffers = [payload] if len(sizes) == 1 else _parts(memoryview(payload), sizes)
         return Unpacked((Message(topic, *decode_arguments(head, buffers), sender, origin.seconds),))
     except CarryError as error:
         return Unpacked(errors=(error,))
@@ -137,6 +136,11 @@ def _origin(attachment: bytes) -> _Origin | None:
 def is_time(seconds: float) -> bool:
     """Whether it is seconds since 1970, and of a year that has four digits."""
     return 0 <= seconds < _END_OF_TIME
+
+
+def _parts(view: memoryview, sizes: Sequence[int]) -> list[memoryview]:
+    ends = itertools.accumulate(sizes)
+    return [view[end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def _unpack_many(topic: str, payload: bytes, sender: Sender, times: Sequence[float]) -> Unpacked:
