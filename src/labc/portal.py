@@ -43,7 +43,6 @@ class _Life:
         """Why not."""
         self._lock = threading.RLock()
         self._ended = False
-        self._make_loop = _loop_maker()  # an import, which a thread can't begin any more when the program ends
         self._thread = threading.Thread(target=self._turn, name="labc node", daemon=True)
 
     def begin(self) -> None:
@@ -78,7 +77,12 @@ class _Life:
 
     def _turn(self) -> None:
         """The thread."""
-        loop = self._make_loop()
+        try:
+            loop = new_event_loop()
+        except Exception as error:  # no more files may be opened, for one
+            self._settle(error)
+            self.parted.open()
+            return
         asyncio.set_event_loop(loop)
         try:
             with self._lock:
@@ -250,14 +254,14 @@ class Portal:
             time.sleep(3600.0)
 
 
-def _loop_maker() -> Callable[[], asyncio.AbstractEventLoop]:
+def new_event_loop() -> asyncio.AbstractEventLoop:
     """libuv's on Linux, which answers a call in a third of the time. (On macOS its clock goes on while the machine
     sleeps, and ``time.monotonic()`` does not.)"""
     if sys.platform != "linux":
-        return asyncio.new_event_loop
+        return asyncio.new_event_loop()
     import uvloop  # when it is needed: not every program uses the network
 
-    return uvloop.new_event_loop
+    return uvloop.new_event_loop()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -78,7 +78,9 @@ def open_router(settings: Settings, port: int) -> zenoh.Session:
             "scouting/multicast/enabled": True,
             "scouting/multicast/address": scouting_address(settings.network),
             "scouting/multicast/autoconnect": {"router": ["router"]},
-            "scouting/gossip/autoconnect": {"router": ["router"]},
+            # Not by what the others tell (gossip): a root that leaves would connect anew to those that it has just left,
+            # and panic when they answer.
+            "scouting/gossip/autoconnect": {"router": []},
         },
     )
 
