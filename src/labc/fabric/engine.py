@@ -26,6 +26,9 @@ _PATIENT_TIMEOUT_MS = 3000
 _QUEUE_PIECES = 16
 """Of 64 KiB, made when they are needed. Of Zenoh's two, a burst of small messages overflows on a busy machine."""
 
+_ACCEPT_PENDING = 1000
+"""Links of nodes that start at once. Beyond it (100 in Zenoh) a root refuses them, and they look for another one."""
+
 _RETRY = {"period_init_ms": 20, "period_max_ms": 100, "period_increase_factor": 2}
 
 # Zenoh closes a TCP link with a linger of 10 s, on one of its receiving threads (2, by default): with a cut cable the
@@ -74,11 +77,12 @@ def open_router(settings: Settings, port: int) -> zenoh.Session:
             "connect/endpoints": [f"tcp/127.0.0.1:{p}" for p in others],
             "connect/timeout_ms": 0,
             "connect/exit_on_failure": False,
+            "transport/unicast/accept_pending": _ACCEPT_PENDING,
             "scouting/delay": 0,
             "scouting/multicast/enabled": True,
             "scouting/multicast/address": scouting_address(settings.network),
             "scouting/multicast/autoconnect": {"router": ["router"]},
-            # Not by what the others tell (gossip): a root that leaves would connect anew to those that it has just left,
+            # Not by what others tell (gossip): a root that leaves would connect anew to those that it has just left,
             # and panic when they answer.
             "scouting/gossip/autoconnect": {"router": []},
         },

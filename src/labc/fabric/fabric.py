@@ -182,8 +182,11 @@ class Fabric:
 
     async def list_tokens(self, key: str, timeout: float) -> set[str]:
         """The keys of all tokens that match now. With no link to a root, only this node's own."""
-        replies = await self._collect(
-            lambda handler: self._session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)), timeout
+        replies: list[Any] = []
+        await self._collect(
+            lambda handler: self._session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)),
+            replies.append,
+            timeout,
         )
         return {str(reply.ok.key_expr) for reply in replies if reply.ok is not None}
 
@@ -191,7 +194,18 @@ class Fabric:
 
     async def ask(self, key: str, question: bytes, timeout: float) -> list[bytes]:
         """The answers of all nodes whose questions' key matches. A node that dies meanwhile answers nothing."""
-        replies = await self._collect(
+        answers: list[bytes] = []
+        await self.ask_each(key, question, timeout, answers.extend)
+        return answers
+
+    async def ask_each(
+        self, key: str, question: bytes, timeout: float, consume: Callable[[list[bytes]], None]
+    ) -> None:
+        """The same, with ``consume`` told on the loop of the answers as they come; returns when there are no more."""
+        inbox = Handover[Any](
+            self._loop, lambda replies: consume([r.ok.payload.to_bytes() for r in replies if r.ok is not None])
+        )
+        await self._collect(
             lambda handler: self._session.get(
                 key,
                 handler,
@@ -200,9 +214,9 @@ class Fabric:
                 target=zenoh.QueryTarget.ALL,
                 consolidation=zenoh.ConsolidationMode.NONE,
             ),
+            inbox.put,
             timeout,
         )
-        return [reply.ok.payload.to_bytes() for reply in replies if reply.ok is not None]
 
     async def answer(self, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> Declared:
         """Answer questions to this key with ``respond(question)``."""
@@ -303,9 +317,9 @@ class Fabric:
         self._things.discard(thing)
         await self._run(thing.undeclare)
 
-    async def _collect(self, get: Callable[[Any], None], timeout: float) -> list[Any]:
-        """All replies of one ``get``, which end when the engine drops the handler."""
-        replies: list[Any] = []
+    async def _collect(self, get: Callable[[Any], None], take: Callable[[Any], None], timeout: float) -> None:
+        """All replies of one ``get``, each told to ``take`` on the engine's thread; they end when the engine drops the
+        handler."""
         done: asyncio.Future[None] = self._loop.create_future()
 
         def finish() -> None:
@@ -318,13 +332,12 @@ class Fabric:
             except RuntimeError:  # the loop is closed
                 pass
 
-        await self._run(lambda: get(callback(replies.append, finished)))
+        await self._run(lambda: get(callback(take, finished)))
         try:
             async with asyncio.timeout(timeout + 0.5):
                 await done
         except TimeoutError:
             pass
-        return list(replies)
 
 
 def _publication(sample: Any) -> Publication:

@@ -45,7 +45,7 @@ class Neighbourhood:
     def close(self) -> None:
         """Those who wait get a ClosedError."""
         self._closed = True
-        self._wake()
+        self.wake()
         for task in self._names.values():
             task.cancel()
         if self._timer:
@@ -111,7 +111,7 @@ class Neighbourhood:
             raise ClosedError("this node was closed")
 
     async def changed(self, deadline: float) -> bool:
-        """Wait until something changes; False if nothing did until ``deadline`` (monotonic).
+        """Wait until something changes, or :meth:`wake` is called; False if nothing did until ``deadline`` (monotonic).
 
         Raises:
             ClosedError: this node was closed.
@@ -187,7 +187,8 @@ class Neighbourhood:
                     self.directory.offer_vanished(offer, now)
         self._changed()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Who waits for a change looks again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -197,7 +198,7 @@ class Neighbourhood:
         if self._closed:
             return
         self.on_change()
-        self._wake()
+        self.wake()
         if self._timer:
             self._timer.cancel()
         due = self.directory.next_expiry()

@@ -14,6 +14,7 @@ class Question:
     """What one node may ask another."""
 
     ADDRESSES = b"addresses"
+    FUNCTIONS = b"functions"
     DETAILS = b"details"
 
 
@@ -21,6 +22,13 @@ class FunctionDetails(msgspec.Struct, array_like=True):
     name: str
     signature: str
     doc: str
+
+
+class Catalogue(msgspec.Struct, array_like=True):
+    """The functions of one node."""
+
+    node_id: str
+    functions: list[FunctionDetails]
 
 
 class TopicDetails(msgspec.Struct):
@@ -44,7 +52,7 @@ class Details(msgspec.Struct):
     version: str = ""
     root_port: int = 0
     addresses: list[str] = []
-    functions: list[FunctionDetails] = []
+    functions: int = 0
     topics: list[TopicDetails] = []
     running: int = 0
     served: int = 0
@@ -99,7 +107,7 @@ class NodeInfo:
             pid=details.pid,
             version=details.version,
             root=bool(details.root_port),
-            functions=len(details.functions),
+            functions=details.functions,
             running=details.running,
             served=details.served,
             failed=details.failed,

@@ -88,12 +88,17 @@ class Verbs(ABC):
     def nodes(self) -> Any:
         """The nodes of the network, sorted by host and name.
 
-        A node that does not answer within ``timeout`` (1 s, without) is there without its details.
+        A node that does not answer within ``timeout`` (5 s, without) is there without its details; who is known to be
+        silent is not waited for.
         """
 
     @abstractmethod
     def functions(self) -> Any:
-        """The functions that are offered, sorted by name, each with its signature and where it is."""
+        """The functions that are offered, sorted by name, each with its signature and where it is.
+
+        Those of a node that does not answer within ``timeout`` (5 s, without) are missing; who is known to be silent is
+        not waited for.
+        """
 
     @abstractmethod
     def ping(self) -> Any:

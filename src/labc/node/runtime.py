@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,18 +16,20 @@ from labc.errors import LabcError, NotFoundError, PeerLostError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication
 from labc.functions import Caller, Options, Outcome, Provider, Registration, current_call
 from labc.lanes import Pool
-from labc.node.details import Details, FunctionDetails, FunctionInfo, NodeInfo, Question, TopicDetails
+from labc.node.details import Catalogue, Details, FunctionDetails, FunctionInfo, NodeInfo, Question, TopicDetails
 from labc.node.watchdog import Watchdog
 from labc.registry import Registry
 from labc.settings import Settings
 from labc.topics import Messages, Sender, Subscription, Topics
 from labc.version import __version__
 
-_ASK_WITHIN = 1.0
+_ASK_WITHIN = 5.0
 _CLOSE_WITHIN = 0.2
 _MAX_RELAY_PIECES = 100_000
 _HELD = "\0held"
 """The internal function that takes messages for subscribers which hold publishers back. No user's name has a NUL."""
+
+Told = TypeVar("Told", Catalogue, Details)
 
 
 class Runtime:
@@ -154,7 +156,7 @@ class Runtime:
     async def nodes(self, options: Options) -> list[NodeInfo]:
         """Every node of the network, with its details if it answers."""
         await self.fabric.looked_around()
-        details = await self._ask_all(options)
+        details = await self._ask_all(Question.DETAILS, Details, options)
         records = self._neighbourhood.directory.nodes()
         if self.here not in records:
             records.append(self.here)
@@ -165,12 +167,12 @@ class Runtime:
     async def functions(self, options: Options) -> list[FunctionInfo]:
         """Every function that is offered, with where."""
         await self.fabric.looked_around()
-        details = await self._ask_all(options)
+        catalogues = await self._ask_all(Question.FUNCTIONS, Catalogue, options)
         infos = [
             FunctionInfo(function.name, function.signature, function.doc, record.host, record.name, record.id)
             for record in [*self._neighbourhood.directory.nodes(), self.here]
-            if _wanted(record, options) and record.id in details
-            for function in details.pop(record.id).functions
+            if _wanted(record, options) and record.id in catalogues
+            for function in catalogues.pop(record.id).functions
         ]
         return sorted(infos, key=lambda info: (info.name, info.host, info.node))
 
@@ -246,6 +248,10 @@ class Runtime:
     async def _answer(self, question: bytes) -> bytes:
         if question == Question.ADDRESSES:
             return msgspec.msgpack.encode(self._pool.listener.addresses())
+        if question == Question.FUNCTIONS:
+            functions = list(self._by_name.values())
+            offered = [FunctionDetails(r.name, str(r.signature), r.summary) for r in functions]
+            return msgspec.msgpack.encode(Catalogue(self.here.id, offered))
         return msgspec.msgpack.encode(self._details())
 
     def _details(self) -> Details:
@@ -256,7 +262,7 @@ class Runtime:
             version=__version__,
             root_port=self.fabric.root_port or 0,
             addresses=self._pool.listener.addresses(),
-            functions=[FunctionDetails(r.name, str(r.signature), r.summary) for r in list(self._by_name.values())],
+            functions=len(self._by_name),
             topics=[TopicDetails(**row) for row in self._topics.statistics()],
             running=self._provider.running,
             served=counts.served,
@@ -268,13 +274,30 @@ class Runtime:
             lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
         )
 
-    async def _ask_all(self, options: Options) -> dict[str, Details]:
+    async def _ask_all(self, question: bytes, kind: type[Told], options: Options) -> dict[str, Told]:
+        """What each node tells, by its id. Who is known to be silent is not waited for when all others have told."""
         timeout = _ASK_WITHIN if options.timeout is None else options.timeout
-        found = {}
-        for answer in await self.fabric.ask(self.fabric.keys.ask_all, Question.DETAILS, timeout):
-            with suppress(msgspec.DecodeError):
-                details = msgspec.msgpack.decode(answer, type=Details)
-                found[details.node_id] = details
+        deadline = self.loop.time() + timeout
+        found: dict[str, Told] = {}
+
+        def take(answers: list[bytes]) -> None:
+            for answer in answers:
+                with suppress(msgspec.DecodeError):
+                    told = msgspec.msgpack.decode(answer, type=kind)
+                    found[told.node_id] = told
+            self._neighbourhood.wake()
+
+        key, directory = self.fabric.keys.ask_all, self._neighbourhood.directory
+        asking = self.loop.create_task(self.fabric.ask_each(key, question, timeout, take))
+        asking.add_done_callback(lambda _: self._neighbourhood.wake())
+        try:
+            while not (asking.done() or directory.alive() <= found.keys()):
+                if not await self._neighbourhood.changed(deadline):
+                    break
+            if asking.done():
+                asking.result()
+        finally:
+            asking.cancel()
         return found
 
     # What the pool of lanes needs: see lanes.connector.Surroundings.

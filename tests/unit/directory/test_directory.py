@@ -206,3 +206,13 @@ def test_a_denial_of_what_was_never_offered_means_nothing(directory: Directory) 
     directory.offer_denied("echo", "c", now=10.0)
     directory.offer_denied("other", "a", now=10.0)
     assert directory.next_expiry() is None
+
+
+def test_alive_is_who_is_shown_and_not_given_up(directory: Directory) -> None:
+    directory.node_quiet("a", until=5.0)
+    assert directory.alive() == {"a", "b"}
+    directory.node_doubted("b")
+    assert directory.alive() == {"a"}
+    directory.node_heard("b")
+    directory.node_vanished("a", now=1.0)
+    assert directory.alive() == {"b"}
