@@ -198,9 +198,7 @@ class Fabric:
         await self.ask_each(key, question, timeout, answers.extend)
         return answers
 
-    async def ask_each(
-        self, key: str, question: bytes, timeout: float, consume: Callable[[list[bytes]], None]
-    ) -> None:
+    async def ask_each(self, key: str, question: bytes, timeout: float, consume: Callable[[list[bytes]], None]) -> None:
         """The same, with ``consume`` told on the loop of the answers as they come; returns when there are no more."""
         inbox = Handover[Any](
             self._loop, lambda replies: consume([r.ok.payload.to_bytes() for r in replies if r.ok is not None])
