@@ -7,7 +7,6 @@ environment, the arguments of ``labc.init(...)`` or ``labc.Node(...)``.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,6 +124,8 @@ _POSITIVE_INTS = {"max_message_bytes", "max_lanes", "max_calls", "max_pending_by
 
 def _checked(key: str, value: Any, source: str) -> Any:
     if key not in _FIELDS:
+        import difflib  # for what has gone wrong only
+
         near = difflib.get_close_matches(key, _FIELDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise SettingsError(f"{source} {key!r}: no such setting{hint}")

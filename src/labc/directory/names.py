@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable
 
@@ -101,5 +100,7 @@ def _step(end: int, levels: list[str], part: str) -> Iterable[int]:
 
 def near_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The known names that ``name`` may have been meant to be, the nearest first."""
+    import difflib  # for what has gone wrong only
+
     known = {known.casefold(): known for known in names}
     return [known[near] for near in difflib.get_close_matches(name.casefold(), known, n=count)]

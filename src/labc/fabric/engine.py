@@ -6,12 +6,12 @@ The values and their reasons were measured; Zenoh's own defaults stand where not
 from __future__ import annotations
 
 import ctypes
-import json
 import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import zenoh
 
 from labc.fabric.election import OPEN_WITHIN
@@ -25,6 +25,9 @@ _PATIENT_TIMEOUT_MS = 3000
 
 _QUEUE_PIECES = 16
 """Of 64 KiB, made when they are needed. Of Zenoh's two, a burst of small messages overflows on a busy machine."""
+
+_KEEP_ALIVE = 3
+"""Signs of life in a lease. They are most of the work of a node at rest; Zenoh has four, for links that lose some."""
 
 _ACCEPT_PENDING = 1000
 """Links of nodes that start at once. Beyond it (100 in Zenoh) a root refuses them, and they look for another one."""
@@ -108,9 +111,10 @@ def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
         "transport/link/tx/queue/size/data": _QUEUE_PIECES,
         "transport/link/tx/queue/size/data_low": _QUEUE_PIECES,
         "transport/link/tx/lease": int(settings.fabric_lease * 1000),
+        "transport/link/tx/keep_alive": _KEEP_ALIVE,
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,
     } | values
     for key, value in values.items():
-        config.insert_json5(key, json.dumps(value))
+        config.insert_json5(key, msgspec.json.encode(value).decode())
     return zenoh.open(config)

@@ -13,7 +13,6 @@ import importlib
 import inspect
 import operator
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -76,20 +75,20 @@ class Processes:
             CarryError: the result can't leave the process.
         """
         caller = (context.name, context.host, context.node, context.node_id, context.remaining)
-        job = pickle.dumps((caller, _reference(function), tuple(args), dict(kwargs)), protocol=5)
+        job = _pickled((caller, _reference(function), tuple(args), dict(kwargs)))
         turn = _Turn()
         try:
             answer = await self._threads.run(contextvars.Context(), lambda: self._ask(job, turn))
         except asyncio.CancelledError:
             asyncio.get_running_loop().call_later(_CANCEL_GRACE, self._give_up, turn)
             raise
-        kind, value = pickle.loads(answer)
+        kind, value = _unpickled(answer)
         if kind == "raised":
             raise RaisedThereError(Failure.decode(value))
         if kind == "uncarried":
             raise _uncarried(context.name, value)
         try:
-            return pickle.loads(value)
+            return _unpickled(value)
         except Exception as error:
             raise _uncarried(context.name, str(error)) from error
 
@@ -224,6 +223,21 @@ def _spawned() -> object:
     return current_process() if current_process else None
 
 
+# pickle takes 0.3 MB, which a process that has no others should not spend.
+
+
+def _pickled(value: object) -> bytes:
+    import pickle
+
+    return pickle.dumps(value, protocol=5)
+
+
+def _unpickled(data: bytes) -> Any:
+    import pickle
+
+    return pickle.loads(data)
+
+
 _Reference = tuple[str, str, Any]
 
 
@@ -249,18 +263,18 @@ def _work(connection: Connection) -> None:
         while True:
             job = connection.recv_bytes()
             connection.send_bytes(_BEGUN)
-            connection.send_bytes(pickle.dumps(_answer(job)))
+            connection.send_bytes(_pickled(_answer(job)))
 
 
 def _answer(job: bytes) -> tuple[str, Any]:
     try:
-        result = _run(*pickle.loads(job))
+        result = _run(*_unpickled(job))
     except BaseException as error:
         failure = Failure.from_exception(error, host="", node="")
         name, traceback = (text.replace("__mp_main__.", "") for text in (failure.type, failure.traceback))
         return "raised", msgspec.structs.replace(failure, type=name, traceback=traceback).encode()
     try:
-        return "value", pickle.dumps(result, protocol=5)
+        return "value", _pickled(result)
     except Exception as error:
         return "uncarried", str(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -77,6 +76,8 @@ def _check_importable(function: Callable[..., Any], name: str) -> None:
         )
     bound_to = getattr(function, "__self__", None)
     if bound_to is not None and not inspect.ismodule(bound_to):
+        import pickle  # see labc.functions.processes
+
         try:
             pickle.dumps(bound_to)
         except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import reprlib
@@ -11,6 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from labc.directory import near_names
 from labc.errors import ArgumentsError
 from labc.functions.hints import Convert, Unsuitable, converter, shown
 
@@ -96,7 +96,7 @@ class Signature:
         assert self._signature is not None
         known = list(self._signature.parameters)
         argument = text.rsplit("'", 2)[1] if text.count("'") >= 2 else ""
-        if argument in kwargs and argument not in known and (near := difflib.get_close_matches(argument, known, n=1)):
+        if argument in kwargs and argument not in known and (near := near_names(argument, known, count=1)):
             text += f" (did you mean {near[0]!r}?)"
         expected = self._expected(argument) if argument in known else ""
         return ArgumentsError(self._name, f"{text}; it is {self}", argument=argument, expected=expected)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
+import sys
+from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from labc.wire.extensions import Extension
 
@@ -18,11 +18,17 @@ _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}
 
 def _pack_moment(value: datetime | time) -> list[Any]:
     """Text, the fold, and the key of the time zone if it has one."""
-    zone = value.tzinfo
-    key = zone.key if isinstance(zone, ZoneInfo) else None
-    if isinstance(key, str):
+    key = _zone_key(value.tzinfo)
+    if key is not None:
         return [value.replace(tzinfo=None).isoformat(), value.fold, key, _offset_text(value)]
     return [value.isoformat(), value.fold]
+
+
+def _zone_key(zone: tzinfo | None) -> str | None:
+    """Of a time zone that is known by name."""
+    zoneinfo = sys.modules.get("zoneinfo")  # who has such a zone has imported it; others need not
+    key = zone.key if zoneinfo is not None and isinstance(zone, zoneinfo.ZoneInfo) else None
+    return key if isinstance(key, str) else None
 
 
 def _offset_text(value: datetime | time) -> str:
@@ -42,6 +48,8 @@ def _unpack_time(packed: Any) -> time:
 def _moment(cls: type[_Moment], text: str, fold: int, key: str = "", offset: str = "") -> _Moment:
     """The moment in its time zone, or at least at its offset if the zone is not known here."""
     if _ZONE_KEY.fullmatch(key):  # ZoneInfo opens a file of that name: let it see nothing but names
+        from zoneinfo import ZoneInfo  # see _zone_key
+
         try:
             return cls.fromisoformat(text).replace(fold=fold, tzinfo=ZoneInfo(key))
         except (ValueError, LookupError, OSError):
