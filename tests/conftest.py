@@ -34,14 +34,21 @@ def network(monkeypatch: pytest.MonkeyPatch) -> str:
 def make_lab() -> Iterator[MakeLab]:
     """Makes virtual hosts, ``make_lab(3).hosts``, and removes them after the test.
 
-    Where that is not possible the test is skipped; with LABC_REQUIRE_HOSTS set, as in CI, it fails.
+    Where that is not possible the test is skipped; with REQUIRE_VIRTUAL_HOSTS set, as in CI, it fails.
     """
     if problem := can_make_hosts():
-        if os.environ.get("LABC_REQUIRE_HOSTS"):
+        if os.environ.get("REQUIRE_VIRTUAL_HOSTS"):
             pytest.fail(problem, pytrace=False)
         pytest.skip(problem)
     with contextlib.ExitStack() as labs:
         yield lambda count: labs.enter_context(VirtualHosts(count))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 MAKE = """#!/bin/sh
 [ "$1" = --version ] && exit
-echo "make $* with LABC_REQUIRE_HOSTS=$LABC_REQUIRE_HOSTS"
+echo "make $* with REQUIRE_VIRTUAL_HOSTS=$REQUIRE_VIRTUAL_HOSTS"
 [ "$*" != "$BROKEN" ]
 """
 
@@ -29,12 +29,12 @@ def test_ci_lints_and_tests_with_hosts(tmp_path: Path, broken: str, made: list[s
         file = tmp_path / command
         file.write_text(MAKE if command == "make" else "#!/bin/sh\n")
         file.chmod(0o755)
-    env = {name: value for name, value in os.environ.items() if name != "LABC_REQUIRE_HOSTS"}
+    env = {name: value for name, value in os.environ.items() if name != "REQUIRE_VIRTUAL_HOSTS"}
     env |= {"PATH": f"{tmp_path}:{env['PATH']}", "BROKEN": broken}
     done = subprocess.run([ROOT / ".ci/run"], env=env, capture_output=True, text=True, timeout=20)
     assert (done.returncode == 0) == (broken == "nothing"), done
     lines = [line for line in done.stdout.splitlines() if line.startswith("make ")]
-    assert lines == [f"make {target} with LABC_REQUIRE_HOSTS=1" for target in made]
+    assert lines == [f"make {target} with REQUIRE_VIRTUAL_HOSTS=1" for target in made]
 
 
 def test_the_tests_of_direct_calls_are_not_skipped_on_linux() -> None:

@@ -30,6 +30,7 @@ import re
 import signal
 import sys
 import tokenize
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ import pytest
 
 import labc
 from labc.fabric.ports import root_ports, scouting_address
-from labc.settings import Settings
+from labc.settings import Settings, checked
 from labc.testing import Program, VirtualHosts, free_network_name, python_program
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,9 @@ class Reader:
             case "console" | "sh":
                 for command, output in commands_in(block):
                     self._run_command(block, command, output)
+            case "toml":
+                for key, value in tomllib.loads(block.text).items():
+                    checked(key, value)
             case "text":
                 self._look_at(block)
             case _:
@@ -244,6 +248,7 @@ class Reader:
     def _start(self, command: str, network: str) -> Program:
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
         environment = {"LABC_NETWORK": network, "PATH": path, "COLUMNS": "120", "TERM": "dumb"}
+        environment["XDG_CONFIG_HOME"] = str(self._directory / "config")
         return self._stack.enter_context(Program(["sh", "-c", f"exec {command}"], env=environment, cwd=self._directory))
 
 
@@ -318,11 +323,12 @@ def test_the_errors_in_the_readme_are_what_it_says() -> None:
         assert base in [b.__name__ for b in error.__bases__]
 
 
-def test_every_setting_is_in_the_table_with_its_default() -> None:
+def test_every_setting_is_in_the_table_with_its_default_and_what_it_means() -> None:
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| \S", text, flags=re.MULTILINE)
-    table = {name: ast.literal_eval(default) for name, default in rows}
-    assert table == {f.name: f.default for f in dataclasses.fields(Settings)}
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.*) \|$", text, flags=re.MULTILINE)
+    table = {name: (ast.literal_eval(default), doc) for name, default, doc in rows}
+    explained = Settings.explained()
+    assert table == {f.name: (f.default, explained[f.name]) for f in dataclasses.fields(Settings)}
 
 
 def test_the_figures_in_the_readme_are_the_defaults() -> None:

@@ -107,9 +107,9 @@ def test_init_after_the_start_is_refused() -> None:
         ({"nam": "x"}, "no such setting"),
         ({"netwrk": "x"}, "did you mean 'network'"),
         ({"timeout": -1}, "expected seconds"),
-        ({"timeout": "5"}, "expected a number"),
-        ({"network": 5}, "expected text"),
-        ({"threads": 0}, "at least 1"),
+        ({"timeout": "5"}, "expected seconds"),
+        ({"network": 5}, "expected printable text"),
+        ({"threads": 0}, "1 or more"),
         ({"when_full": "wait"}, "'drop-oldest' or 'hold'"),
     ],
 )

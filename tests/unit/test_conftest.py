@@ -85,6 +85,6 @@ def test_hosts_that_cannot_be_made_are_never_passed_over_in_silence(
         "conftest.can_make_hosts = lambda: 'this is why not'\n"
         "def test_on_hosts(make_lab): make_lab(1)\n"
     )
-    output = run_pytest(tmp_path, source, LABC_REQUIRE_HOSTS=required)
+    output = run_pytest(tmp_path, source, REQUIRE_VIRTUAL_HOSTS=required)
     assert "this is why not" in output, output
     assert outcome in output.splitlines()[-1], output

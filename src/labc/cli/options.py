@@ -10,7 +10,7 @@ import typer
 
 from labc.cli.completion import complete_host, complete_node
 from labc.errors import SettingsError
-from labc.settings import Settings
+from labc.settings import Settings, checked
 
 ANY_ARGUMENTS: Final = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 """For verbs whose further words belong to a function, also those that look like options. They have no options of one
@@ -66,12 +66,13 @@ def _seconds(text: str) -> float:
 
 def _network(value: str | None) -> str | None:
     try:
-        Settings.load({}, network=value)
-    except SettingsError as error:
+        if value is not None:
+            checked("network", value)
+    except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     try:
         Settings.load()
-    except SettingsError as error:  # of the environment: no option is to blame
+    except SettingsError as error:  # of a file or a variable: no option is to blame
         raise typer.TyperException(str(error)) from None
     return value
 

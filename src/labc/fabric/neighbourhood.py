@@ -39,8 +39,8 @@ class Neighbourhood:
         """Returns when every node that was there is known."""
         keys = self._fabric.keys
         await self._fabric.watch_tokens(keys.all_nodes, self._node_tokens)
-        # The listing comes in order behind what the watch tells of those that are there already.
-        await self._fabric.list_tokens(keys.all_nodes, _SETTLE_WITHIN)
+        # The end of any listing comes in order behind what the watch tells of those that are there already.
+        await self._fabric.list_tokens(keys.node(self._fabric.here), _SETTLE_WITHIN)
 
     def close(self) -> None:
         """Those who wait get a ClosedError."""

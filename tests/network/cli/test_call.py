@@ -123,7 +123,7 @@ def test_a_mistake_in_the_environment_is_not_blamed_on_an_option(run: Run, monke
     monkeypatch.setenv("LABC_NAME", "a\nb")
     assert run("version").stderr == ""
     told = run("nodes", code=2).stderr
-    assert told.startswith("labc: environment variable LABC_NAME ")
+    assert told.startswith("labc: environment variable LABC_NAME=")
     assert told.count("\n") == 1
     assert "--" not in told
 

@@ -120,7 +120,11 @@ def test_ping_prints_a_line_for_each_answer(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_missing_answer_to_a_ping_is_a_line_and_exit_code_1(run: Run, begin: Begin, tmp_path: Path) -> None:
+def test_a_missing_answer_to_a_ping_is_a_line_and_exit_code_1(
+    run: Run, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABC_FABRIC_LEASE", "60")  # or it may be given up before it is asked
+    monkeypatch.setenv("LABC_HEARTBEAT_TIMEOUT", "61")
     (tmp_path / "frozen.py").write_text("")
     frozen = begin("serve", tmp_path / "frozen.py")
     frozen.expect(SERVES, stream="stderr")

@@ -1,0 +1,79 @@
+"""PURE. The kinds of values that settings have: what fits, and how it is read from a text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``check`` returns the value as it is to be used, ``parse`` reads one from a text; a ValueError says no."""
+
+    expected: str
+    check: Callable[[Any], Any]
+    parse: Callable[[str], Any]
+
+
+def seconds() -> Kind:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise ValueError
+        return float(value)
+
+    return Kind("seconds, not negative", check, float)
+
+
+def whole_number(lowest: int) -> Kind:
+    return Kind(f"a whole number, {lowest} or more", lambda value: _integer(value, lowest, math.inf), int)
+
+
+def port() -> Kind:
+    return Kind("a port from 1 to 65532, or 0 for the default", lambda value: _integer(value, 0, 65532), int)
+
+
+def size() -> Kind:
+    """In bytes; a text may have a unit."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+        if match is None or match[2] not in _UNITS:
+            raise ValueError
+        return int(float(match[1]) * _UNITS[match[2]])
+
+    def check(value: Any) -> int:
+        return _integer(parse(value) if isinstance(value, str) else value, 1, math.inf)
+
+    return Kind('a number of bytes, or a text like "64 MiB"', check, parse)
+
+
+def name(max_bytes: int, *, empty: bool) -> Kind:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable() or not (value or empty):
+            raise ValueError
+        if len(value.encode(errors="surrogatepass")) > max_bytes:
+            raise ValueError
+        return value
+
+    least = "" if empty else " at least one letter and"
+    return Kind(f"printable text of{least} at most {max_bytes} bytes", check, str)
+
+
+def choice(*options: str) -> Kind:
+    def check(value: Any) -> str:
+        if value not in options:
+            raise ValueError
+        return str(value)
+
+    return Kind(" or ".join(map(repr, options)), check, str)
+
+
+def _integer(value: Any, lowest: int, highest: float) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise ValueError
+    return value

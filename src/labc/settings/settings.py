@@ -1,0 +1,258 @@
+"""What can be set, with units, defaults and trade-offs, and how it is put together from where it is set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from labc.errors import SettingsError
+from labc.settings import files, kinds
+from labc.settings.kinds import Kind
+
+MAX_NAME_BYTES = 255
+"""The longest name of a network, node, function or topic level, as UTF-8."""
+
+ENVIRONMENT_PREFIX = "LABC_"
+
+
+def _setting(default: Any, kind: Kind, doc: str) -> Any:
+    return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one node. Times are seconds, sizes are bytes.
+
+    Sources, the later ones win: the defaults below, the user's file, ``labc.toml`` in the current folder, ``LABC_*``
+    variables of the environment (``LABC_FIND_TIMEOUT=5``), the arguments of ``labc.init(...)`` or ``labc.Node(...)``.
+    """
+
+    network: str = _setting(
+        "labc",
+        kinds.name(MAX_NAME_BYTES, empty=False),
+        "Nodes with the same network name find each other; others never see them. Not a password.",
+    )
+    name: str = _setting(
+        "",
+        kinds.name(MAX_NAME_BYTES, empty=True),
+        "The node's readable name. Empty: the name of the program's file. Several nodes may share one.",
+    )
+    root_port: int = _setting(
+        0,
+        kinds.port(),
+        "The TCP port of a computer's root. 0: 55555 for the network `labc`, and for any other network one that "
+        "follows from its name. The three ports after it are spares. All nodes of a network need the same.",
+    )
+    timeout: float = _setting(
+        3600.0,
+        kinds.seconds(),
+        "How long a call waits for its answer. The loss of a provider is noticed without it: it is for functions "
+        "that never return.",
+    )
+    find_timeout: float = _setting(
+        2.0,
+        kinds.seconds(),
+        "How long a call waits for somebody to offer the name. Longer forgives slow starts, shorter reports a "
+        "misspelt name sooner.",
+    )
+    connect_timeout: float = _setting(
+        2.0,
+        kinds.seconds(),
+        "How long all the addresses of a node together are tried before a call to it fails.",
+    )
+    relay_after: float = _setting(
+        0.5,
+        kinds.seconds(),
+        "After this long without a direct connection, the way through the roots is tried as well.",
+    )
+    heartbeat_interval: float = _setting(
+        0.5,
+        kinds.seconds(),
+        "A connection that was silent for so long is asked for a sign of life.",
+    )
+    heartbeat_timeout: float = _setting(
+        2.5,
+        kinds.seconds(),
+        "A node that was silent for so long, and is no longer present in the network, is lost. Shorter notices a "
+        "hung program sooner, and mistakes a busy network for one. At least `fabric_lease` + 0.25.",
+    )
+    fabric_lease: float = _setting(
+        2.0,
+        kinds.seconds(),
+        "A computer that was silent for so long (cut cable, power off) is gone from the network.",
+    )
+    presence_grace: float = _setting(
+        1.0,
+        kinds.seconds(),
+        "A node that vanished, and said no goodbye to this one on a lane, is kept so long, last in line: a change "
+        "of root makes all of them vanish for a moment.",
+    )
+    max_message_bytes: int = _setting(
+        1 << 30,
+        kinds.size(),
+        "The largest value, with all its arrays, of one call (1 GiB).",
+    )
+    max_lanes: int = _setting(
+        1024,
+        kinds.whole_number(1),
+        "Connections that others may have open to this node; further ones are refused.",
+    )
+    max_calls: int = _setting(
+        1000,
+        kinds.whole_number(1),
+        "Calls that run here at once; further ones are refused with `OverloadedError`.",
+    )
+    max_pending_bytes: int = _setting(
+        64 << 20,
+        kinds.size(),
+        "What may wait to be sent on one connection before a new call has to wait (64 MiB).",
+    )
+    queue_size: int = _setting(
+        1000,
+        kinds.whole_number(1),
+        "Messages that may wait for one subscription's handler.",
+    )
+    when_full: Literal["drop-oldest", "hold"] = _setting(
+        "drop-oldest",
+        kinds.choice("drop-oldest", "hold"),
+        'What happens then: `"drop-oldest"`, counted, or `"hold"` the publisher back.',
+    )
+    threads: int = _setting(
+        1000,
+        kinds.whole_number(1),
+        "Threads for `def` functions, at most, and as many for handlers. They are made when needed, and end when "
+        "idle. One for each of `max_calls`: with fewer, functions that call each other can wait for each other "
+        "until they time out.",
+    )
+    processes: int = _setting(
+        0,
+        kinds.whole_number(0),
+        'Processes for functions with `run="process"`. 0: one for each processor.',
+    )
+    stay_awake: float = _setting(
+        0.0002,
+        kinds.seconds(),
+        "A blocking caller that was answered within this time, and a program that is called again within it, look "
+        "for the next answer or call for so long before they sleep: short calls take less time, and a processor is "
+        "used meanwhile. 0: never.",
+    )
+
+    @staticmethod
+    def load(environment: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
+        """The settings from the files, the environment and these arguments; ``None`` means "not given".
+
+        Raises:
+            SettingsError: a file that can't be read, an unknown key or a bad value; with the place, what was expected
+                and a near key.
+        """
+        return Settings.load_with_sources(environment, **arguments).settings
+
+    @staticmethod
+    def load_with_sources(environment: Mapping[str, str] | None = None, **arguments: Any) -> Loaded:
+        """The same, and where each value is from."""
+        environment = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for key, value, source in (*_from_files(environment), *_from_environment(environment), *_given(arguments)):
+            values[key], sources[key] = value, source
+        settings = Settings(**values)
+        if settings.heartbeat_timeout < settings.fabric_lease + 0.25:
+            raise SettingsError(
+                f"heartbeat_timeout={settings.heartbeat_timeout:g}: expected at least fabric_lease + 0.25 = "
+                f"{settings.fabric_lease + 0.25:g} s, or a stopped node can't be told from a busy one"
+            )
+        return Loaded(settings, sources)
+
+    @staticmethod
+    def explained() -> dict[str, str]:
+        """Of each setting, in their order: what it is, and what to weigh."""
+        return {key: field.metadata["doc"] for key, field in _FIELDS.items()}
+
+
+class Loaded(NamedTuple):
+    settings: Settings
+    sources: dict[str, str]
+    """Of each setting that is not the default: the file and line, the variable, or "argument"."""
+
+
+_FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def near_keys(key: str) -> list[str]:
+    """The setting that this may have been meant to be."""
+    import difflib  # for what has gone wrong only
+
+    return difflib.get_close_matches(key.lower(), _FIELDS, n=1)
+
+
+def checked(key: str, value: Any) -> Any:
+    """The value as it is used. Raises ValueError with what was expected."""
+    kind = _kind(key)
+    try:
+        return kind.check(value)
+    except ValueError:
+        raise ValueError(f"expected {kind.expected}") from None
+
+
+def parsed(key: str, text: str) -> Any:
+    """The value from the text of a variable or a command line. Raises ValueError with what was expected."""
+    kind = _kind(key)
+    try:
+        return kind.check(kind.parse(text))
+    except ValueError:
+        raise ValueError(f"expected {kind.expected}") from None
+
+
+def _kind(key: str) -> Kind:
+    kind: Kind = _FIELDS[key].metadata["kind"]
+    return kind
+
+
+_Found = tuple[str, Any, str]
+"""Key, value, source."""
+
+
+def _from_files(environment: Mapping[str, str]) -> Iterator[_Found]:
+    for path in (files.user_file(environment), files.project_file()):
+        for entry in files.read(path) if path else ():
+            place = f"{path}, line {entry.line}" if entry.line else str(path)
+            if entry.key not in _FIELDS:
+                raise _unknown(f"{place}: {entry.key}", near_keys(entry.key))
+            try:
+                yield entry.key, checked(entry.key, entry.value), place
+            except ValueError as error:
+                raise SettingsError(f"{place}: {entry.key} = {entry.value!r}: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
+    for variable in sorted(environment):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not (text := environment[variable]):
+            continue
+        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if key not in _FIELDS:
+            near = [ENVIRONMENT_PREFIX + key.upper() for key in near_keys(key)]
+            raise _unknown(f"environment variable {variable}", near)
+        try:
+            yield key, parsed(key, text), variable
+        except ValueError as error:
+            raise SettingsError(f"environment variable {variable}={text!r}: {error}") from None
+
+
+def _given(arguments: Mapping[str, Any]) -> Iterator[_Found]:
+    for key, value in arguments.items():
+        if key not in _FIELDS:
+            raise _unknown(f"argument {key!r}", [repr(near) for near in near_keys(key)])
+        if value is None:
+            continue
+        try:
+            yield key, checked(key, value), "argument"
+        except ValueError as error:
+            raise SettingsError(f"argument {key}={value!r}: {error}") from None
+
+
+def _unknown(what: str, near: Iterable[str]) -> SettingsError:
+    hint = "".join(f"; did you mean {each}?" for each in near)
+    return SettingsError(f"{what}: no such setting{hint}")

@@ -1,0 +1,95 @@
+"""``labc settings``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from network.cli.runs import Run
+
+from labc.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a user who has none yet; and no variables."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("LABC_NETWORK", raising=False)
+    return tmp_path / "config" / "labc" / "labc.toml"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def test_a_value_is_set_shown_and_taken_back(run: Run, user_file: Path, project: Path) -> None:
+    assert run("settings", "get", "timeout").stdout == "3600.0\n"
+    assert run("settings", "set", "timeout", "5").stdout == f"timeout = 5.0 in {user_file}\n"
+    assert run("settings", "set", "timeout", "6", "--project", cwd=project).stdout == "timeout = 6.0 in labc.toml\n"
+    assert run("settings", "get", "timeout", cwd=project).stdout == "6.0\n"
+    for verb in ((), ("show",)):
+        lines = run("settings", *verb, cwd=project).stdout.splitlines()
+        assert lines[0].split() == ["SETTING", "VALUE", "SET", "BY"]
+        assert [line.split(maxsplit=2) for line in lines if line.startswith(("timeout", "name"))] == [
+            ["name", '""'],
+            ["timeout", "6.0", "labc.toml, line 1"],
+        ]
+    shown = json.loads(run("settings", "show", "--json").stdout)
+    assert list(shown) == list(Settings.explained())
+    assert shown["timeout"] == {"value": 5.0, "source": f"{user_file}, line 1", "default": 3600.0}
+    assert run("settings", "unset", "timeout", "--project", cwd=project).stdout == (
+        f"timeout = 5.0, {user_file}, line 1\n"
+    )
+    assert run("settings", "unset", "timeout").stdout == "timeout = 3600.0, the default\n"
+    assert run("settings", "unset", "timeout", code=1).stderr == f"labc: {user_file} does not set timeout\n"
+
+
+def test_the_written_file_is_not_overwritten(run: Run, user_file: Path) -> None:
+    assert str(user_file) in run("settings", "init").stdout
+    run("settings", "set", "queue_size", "7")
+    assert "\nqueue_size = 7\n" in user_file.read_text()
+    assert f"{user_file} is there already" in run("settings", "init", code=1).stderr
+    assert run("settings", "get", "queue_size", "--json").stdout == "7\n"
+
+
+def test_path_tells_what_is_there(run: Run, user_file: Path, project: Path) -> None:
+    run("settings", "init")
+    expected = f"{project / 'labc.toml'}  (not there)\n{user_file}\n"
+    assert run("settings", "path", cwd=project).stdout == expected
+
+
+def test_who_says_otherwise_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABC_TIMEOUT", "9")
+    assert "it has no effect: LABC_TIMEOUT says otherwise" in run("settings", "set", "timeout", "5").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("get", "tiemout"), 2, "no such setting: 'tiemout'; did you mean 'timeout'?"),
+        (("set", "timeout", "soon"), 2, "timeout = 'soon': expected seconds, not negative"),
+        (("set", "max_message_bytes", "much"), 2, 'expected a number of bytes, or a text like "64 MiB"'),
+    ],
+)
+def test_mistakes(run: Run, user_file: Path, words: tuple[str, ...], code: int, says: str) -> None:
+    assert says in run("settings", *words, code=code).stderr
+    assert not user_file.exists()
+
+
+def test_a_broken_file_stops_every_verb_and_is_not_touched(run: Run, project: Path) -> None:
+    path = project / "labc.toml"
+    path.write_text("timout = 3\n")
+    sentence = "labc: labc.toml, line 1: timout: no such setting; did you mean timeout?\n"
+    for words in (("nodes",), ("call", "echo"), ("settings",), ("settings", "set", "timeout", "1", "--project")):
+        ended = run(*words, code=2, cwd=project)
+        assert ended.stderr == sentence, words
+    assert path.read_text() == "timout = 3\n"
+
+
+def test_where_nothing_can_be_written(run: Run, user_file: Path) -> None:
+    user_file.parent.parent.write_text("a file, not a folder")
+    assert f"{user_file} can't be written: " in run("settings", "set", "timeout", "1", code=1).stderr
