@@ -1,6 +1,5 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
-from labc.settings import writing
 from labc.settings.files import project_file, user_file
 from labc.settings.settings import ENVIRONMENT_PREFIX, MAX_NAME_BYTES, Loaded, Settings, checked, near_keys, parsed
 
@@ -14,5 +13,4 @@ __all__ = [
     "parsed",
     "project_file",
     "user_file",
-    "writing",
 ]
