@@ -287,3 +287,22 @@ def test_a_provider_that_was_never_called_and_died_is_reported_at_once(make_lab:
     with pytest.raises(RemoteFailure, match=r"PeerLostError|NotFoundError"):
         caller.eval("labc.call('one')")
     assert time.monotonic() - began < 0.5
+
+
+def test_a_root_that_follows_on_the_heels_of_another_one_meets_the_other_hosts(make_lab: MakeLab, start: Start) -> None:
+    """A new program takes the place of one that has lived for a moment: see `strangers`. For which moment the routes of
+    the other root come too late depends on when it works them out: so for several."""
+    hosts = make_lab(2).hosts
+    far = start(hosts[1], "far")
+    far.exec("labc.register(lambda x: x, name='far'); labc.blocking.portal.node()")
+    for number in range(6):
+        before, after = start(hosts[0], f"before{number}"), start(hosts[0], f"after{number}")
+        for agent in (before, after):
+            agent.eval("1")
+        before.exec("labc.blocking.portal.node()")
+        time.sleep(0.04 + 0.02 * number)
+        before.program.kill()
+        after.exec("labc.blocking.portal.node()")
+        assert after.eval(f"labc.at(find_timeout=5).call('far', {number})") == number
+        after.program.kill()
+        far.eval("until(lambda: names() == ['far'])")

@@ -15,7 +15,8 @@ import msgspec
 import zenoh
 
 from labc.fabric.election import OPEN_WITHIN
-from labc.fabric.ports import root_ports, scouting_address
+from labc.fabric.keys import Keys
+from labc.fabric.ports import root_ports, router_id_prefix, scouting_address
 from labc.settings import Settings
 
 _OPEN_TIMEOUT_MS = int(OPEN_WITHIN * 1000)
@@ -76,6 +77,7 @@ def open_router(settings: Settings, port: int) -> zenoh.Session:
         settings,
         {
             "mode": "router",
+            "id": router_id_prefix(settings.network) + os.urandom(10).hex(),
             "listen/endpoints": [f"tcp/0.0.0.0:{port}"],
             "connect/endpoints": [f"tcp/127.0.0.1:{p}" for p in others],
             "connect/timeout_ms": 0,
@@ -90,6 +92,19 @@ def open_router(settings: Settings, port: int) -> zenoh.Session:
             "scouting/gossip/autoconnect": {"router": []},
         },
     )
+
+
+def strangers(router: zenoh.Session, network: str) -> set[str]:
+    """The ids of the network's roots that are linked with this one, and never told it what they know. Blocks.
+
+    A root tells what it knows to those that are new in its routes, which it works out anew at most every 0.1 s, and
+    numbers. One that takes the number of another one between two times is not new (Zenoh 1.10.2).
+    """
+    keys, prefix = Keys(network), router_id_prefix(network)
+    linked = {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
+    replies = router.liveliness().get(keys.all_routers, timeout=1.0)
+    told = {str(reply.ok.key_expr).rpartition("/")[2] for reply in replies if reply.ok is not None}
+    return {zenoh_id for zenoh_id in linked - told if zenoh_id.startswith(prefix)}
 
 
 def callback(function: Callable[[Any], None], done: Callable[[], None] | None = None) -> Any:

@@ -8,6 +8,7 @@
     labc/<network>/network/relay/<to>/<from>/<lane>            pieces of a lane that has no direct connection
     labc/<network>/network/root/<host id>                      token: this host's root has found the other roots
     labc/<network>/network/roots                               questions to all roots, which say nothing and are there
+    labc/<network>/network/router/<Zenoh's id>                 token: the router of a root
 
 The third level is the scope. Whatever a user named is percent-encoded where Zenoh's syntax gives a character a
 meaning, so that any printable text is carried unharmed.
@@ -125,6 +126,13 @@ class Keys:
     @property
     def roots(self) -> str:
         return f"{self.base}/roots"
+
+    def router(self, zenoh_id: str) -> str:
+        return f"{self.base}/router/{zenoh_id}"
+
+    @property
+    def all_routers(self) -> str:
+        return f"{self.base}/router/*"
 
     def relay(self, to: str, sender: str, lane: str) -> str:
         return f"{self.base}/relay/{to}/{sender}/{lane}"

@@ -30,6 +30,12 @@ def scouting_address(network: str) -> str:
     return f"{_MULTICAST_GROUP}:{_MULTICAST_PORT + _slot(network)}"
 
 
+def router_id_prefix(network: str) -> str:
+    """With what the engine's ids of the roots of this network begin, in hexadecimal digits: others can take part, too,
+    or have the same multicast address by chance."""
+    return f"1abc{zlib.crc32(network.encode()):08x}"
+
+
 def _slot(network: str) -> int:
     """0 for the default network, else 1 to 240, the same everywhere (Python's own hash is not)."""
     return 0 if network == DEFAULT_NETWORK else 1 + zlib.crc32(network.encode()) % _SLOTS

@@ -18,7 +18,7 @@ import zenoh
 from labc.directory import NodeRecord
 from labc.errors import FabricError
 from labc.fabric.election import Election
-from labc.fabric.engine import callback, open_client, open_router
+from labc.fabric.engine import callback, open_client, open_router, strangers
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
 from labc.fabric.ports import root_ports
@@ -38,9 +38,13 @@ LOOK_AROUND = 0.5
 """Seconds after which a new root has met the others, and knows what is declared there (measured: 0.1 s and four round
 trips; there is no telling how many others there are)."""
 _AFTER_LOSS = 0.15
-"""Seconds between the end of a root and the opening of the next one on the host. The roots of other hosts take some
-0.1 s to work the end of the first into their routes; one that links within that time is linked, and never told of
-anything they know (measured: within 0.05 s always, later never)."""
+"""Seconds between the end of a root and the opening of the next one on the host. The roots of other hosts take up to
+0.1 s to work the end of the first into their routes; one that links within that time may never be told of anything they
+know, see `strangers`."""
+_LOOK_AGAIN = 1.0
+"""Seconds after which a root to which another one has told nothing is sure that this will not come."""
+_AFRESH_AGAIN = 60.0
+"""Seconds in which a root starts afresh for that reason once at most."""
 
 
 class Seat:
@@ -59,7 +63,8 @@ class Seat:
         self._router: zenoh.Session | None = None
         self._listener: Any = None
         self._root_things: list[Any] = []
-        self._looking_around: asyncio.TimerHandle | None = None
+        self._looking_around: asyncio.Task[None] | None = None
+        self._started_afresh = -_AFRESH_AGAIN
         self._root_link_lost = 0.0
         """When this root last lost its link to another (monotonic)."""
         self.root_port: int | None = None
@@ -155,7 +160,7 @@ class Seat:
             logger.debug("port %d is taken: %s", port, error)
             return False
         await self._worker.run(lambda: self._furnish_root(router))
-        self._looking_around = asyncio.get_running_loop().call_later(LOOK_AROUND, self._has_looked_around)
+        self._looking_around = asyncio.create_task(self._look_around(router), name="labc root looks around")
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
         return True
@@ -172,15 +177,24 @@ class Seat:
 
     def _furnish_root(self, router: zenoh.Session) -> None:
         things = self._root_things
+        things.append(router.liveliness().declare_token(self._keys.router(str(router.info.zid()))))
         things.append(router.info.declare_transport_events_listener(callback(self._root_link_event)))
         things.append(router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True))
 
-    def _has_looked_around(self) -> None:
-        router, things = self._router, self._root_things
-        key = self._keys.root(self._here.host_id)
-        if router is not None:
-            declaring = self._worker.submit(lambda: things.append(router.liveliness().declare_token(key)))
-            declaring.add_done_callback(lambda done: done.cancelled() or done.exception())
+    async def _look_around(self, router: zenoh.Session) -> None:
+        things, key = self._root_things, self._keys.root(self._here.host_id)
+        with suppress(zenoh.ZError):
+            await asyncio.sleep(LOOK_AROUND)
+            await self._worker.run(lambda: things.append(router.liveliness().declare_token(key)))
+            silent = await self._worker.run(lambda: strangers(router, self._settings.network))
+            if silent:
+                await asyncio.sleep(_LOOK_AGAIN)
+                silent &= await self._worker.run(lambda: strangers(router, self._settings.network))
+            if silent and time.monotonic() - self._started_afresh > _AFRESH_AGAIN:
+                logger.info("%d other roots tell this one nothing: it starts afresh", len(silent))
+                self._started_afresh = time.monotonic()
+                self._looking_around = None  # or giving up would cancel this
+                await self._worker.run(self._give_root_up())
 
     def _give_root_up(self) -> Callable[[], None]:
         """What ends the root that was here until now.
