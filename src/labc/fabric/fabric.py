@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import zenoh
@@ -33,8 +32,7 @@ _LONGEST = 1e6
 """Seconds. The engine refuses what is for ever."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenEvent:
+class TokenEvent(NamedTuple):
     """A token of this key appeared or vanished."""
 
     key: str

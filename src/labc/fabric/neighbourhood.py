@@ -174,7 +174,7 @@ class Neighbourhood:
                     logger.debug("met %s (%s)", record, record.id)
             elif lost := self.directory.node_vanished(record.id, now):
                 self._lost(lost)
-        self._changed()
+        self._changed(all(event.appeared for event in events))
 
     def _offer_tokens(self, events: list[TokenEvent]) -> None:
         now = time.monotonic()
@@ -194,11 +194,13 @@ class Neighbourhood:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _changed(self) -> None:
+    def _changed(self, appeared_only: bool = False) -> None:
         if self._closed:
             return
         self.on_change()
         self.wake()
+        if appeared_only:  # nothing expires sooner than before, and to look takes its time where hundreds appear
+            return
         if self._timer:
             self._timer.cancel()
         due = self.directory.next_expiry()
