@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,7 +13,17 @@ from labc.cli.help import Program, Verb
 from labc.cli.options import Json
 from labc.cli.output import complain, print_json, print_table, print_value
 from labc.errors import SettingsError
-from labc.settings import Loaded, Settings, near_keys, parsed, project_file, user_file, writing
+from labc.settings import (
+    Loaded,
+    Settings,
+    entries,
+    near_keys,
+    parsed,
+    project_file,
+    read_text,
+    replace_text,
+    user_file,
+)
 
 app = typer.Typer(name="settings", cls=Program, rich_markup_mode="rich")
 
@@ -72,6 +81,8 @@ def show(as_json: Json = False) -> None:
             {key: {"value": values[key], "source": loaded.sources.get(key), "default": defaults[key]} for key in values}
         )
         return
+    from labc.settings import writing
+
     rows = [(key, writing.toml(value), loaded.sources.get(key, "")) for key, value in values.items()]
     print_table(("SETTING", "VALUE", "SET BY"), rows)
     print("\nWhat they mean: docs/settings.md, or the file that `labc settings init` writes.")
@@ -91,7 +102,7 @@ def get(key: Key, as_json: Json = False) -> None:
         print_value(value)
 
 
-@app.command("set", cls=Verb)
+@app.command("set", cls=Verb, context_settings={"ignore_unknown_options": True})  # of a negative number
 def set_(
     key: Key,
     value: Annotated[str, typer.Argument(metavar="VALUE", help="What it shall be.", show_default=False)],
@@ -105,15 +116,17 @@ def set_(
 
     Programs that run already keep what they have.
     """
+    from labc.settings import writing
+
     try:
         wanted = parsed(key, value)
     except ValueError as error:
         raise typer.TyperException(f"{key} = {value!r}: {error}") from None
     path = _file(project)
-    _write(path, writing.with_value(_text(path), key, wanted))
+    _replace(path, lambda text: writing.with_value(text, key, wanted))
     print(f"{key} = {writing.toml(wanted)} in {path}")
     source = _loaded().sources.get(key, "")
-    if not source.startswith(str(path)):
+    if not _is_in(source, path):
         print(f"Here it has no effect: {source} says otherwise.")
 
 
@@ -124,12 +137,11 @@ def unset(key: Key, project: Project = False) -> None:
     [bold]Examples[/bold]
       labc settings unset network
     """
+    from labc.settings import writing
+
     path = _file(project)
-    text = _text(path)
-    changed = writing.without_value(text, key)
-    if changed == text:
+    if not _replace(path, lambda text: writing.without_value(text, key)):
         _give_up(f"{path} does not set {key}")
-    _write(path, changed)
     loaded = _loaded()
     print(f"{key} = {writing.toml(asdict(loaded.settings)[key])}, {loaded.sources.get(key, 'the default')}")
 
@@ -142,6 +154,8 @@ def init(project: Project = False) -> None:
       labc settings init
       labc settings init --project
     """
+    from labc.settings import writing
+
     path = _file(project)
     if path.exists():
         _give_up(f"{path} is there already; edit it, or use: labc settings set KEY VALUE")
@@ -158,12 +172,12 @@ def path() -> None:
     """
     for file in (project_file(), user_file()):
         if file is not None:
-            print(f"{file.absolute()}{'' if file.exists() else '  (not there)'}")
+            print(f"{_absolute(file)}{'' if file.exists() else '  (not there)'}")
 
 
-def _loaded() -> Loaded:
+def _loaded(texts: Mapping[Path, str] | None = None) -> Loaded:
     try:
-        return Settings.load_with_sources()
+        return Settings.load_with_sources(texts=texts)
     except SettingsError as error:
         raise typer.TyperException(str(error)) from None
 
@@ -175,25 +189,57 @@ def _file(project: bool) -> Path:
     return path
 
 
-def _text(path: Path) -> str:
-    """What it holds, checked: a file that is broken already is not made longer."""
-    _loaded()
+def _replace(path: Path, change: Callable[[str], str]) -> bool:
+    """Whether it changed the file. What was well is not broken; what is broken may be mended step by step."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
+        old = read_text(path)
+        new = change(old)
+    except SettingsError as error:
+        raise typer.TyperException(str(error)) from None
+    except ValueError:
+        try:
+            entries(path, old)
+        except SettingsError as error:
+            raise typer.TyperException(str(error)) from None
+        _give_up(f"{path} is too unusual to be changed by a program: edit it by hand")
+    if new == old:
+        return False
+    problem = _problem({path: new})
+    if problem and not _problem({}):
+        raise typer.TyperException(problem)
+    _write(path, new)
+    return True
+
+
+def _problem(texts: Mapping[Path, str]) -> str:
+    """What is wrong with the settings if these were the files' texts."""
+    try:
+        Settings.load_with_sources(texts=texts)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def _is_in(source: str, path: Path) -> bool:
+    """Whether a value's source is this file, by whatever path."""
+    name, _, _ = source.rpartition(", line ")
+    try:
+        return Path(name or source).samefile(path)
+    except OSError:
+        return False
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except OSError:  # the folder in which this process is was deleted
+        return path
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
+        replace_text(path, text)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         _give_up(f"{path} can't be written: {error.strerror}")
 
 

@@ -1,11 +1,13 @@
-"""The files that settings come from: one of the user's, and one of the folder in which a program is started."""
+"""The files that settings come from: one of the user's, and one of the folder in which a program is."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 from labc.errors import SettingsError
 
 FILE = "labc.toml"
+_BOM = "\ufeff"
+"""With which editors of Windows begin a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +50,42 @@ def project_file() -> Path:
     return Path(FILE)
 
 
-def read(path: Path) -> list[Entry]:
-    """What the file says, in its order; nothing, if there is none.
+def read_text(path: Path) -> str:
+    """With the line ends that it has; empty, if there is none.
 
     Raises:
-        SettingsError: it can't be read, or is not TOML; with the line.
+        SettingsError: it can't be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return ""
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, PermissionError) and not os.access(path.parent, os.X_OK):
+            return ""  # the home of another user, as for a service: nobody can tell what is there
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{path} can't be read: {reason}") from error
+
+
+def entries(path: Path, text: str) -> list[Entry]:
+    """What the file with this text says, in its order.
+
+    Raises:
+        SettingsError: it is not TOML; with the line.
+    """
+    if not text:
+        return []
     import tomllib  # most programs have no such file
 
+    text = text.removeprefix(_BOM).replace("\r\n", "\n")
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        if twice := _twice(text):
-            raise SettingsError(f"{path}, line {twice.line}: {twice.key} is set a second time") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: nested too deeply") from None
+    except ValueError as error:
+        if second := _second(text):
+            raise SettingsError(f"{path}, line {second.line}: {second.key} is set a second time") from error
         where = re.search(r" \(at (line \d+, column \d+|end of document)\)$", str(error))
         place = f"{path}, {where[1]}" if where else str(path)
         problem = str(error)[: where.start()] if where else str(error)
@@ -73,16 +93,44 @@ def read(path: Path) -> list[Entry]:
     return [Entry(key, value, _line_of(key, text)) for key, value in values.items()]
 
 
-def _twice(text: str) -> Entry | None:
-    """A key of a file that is not TOML, if this is why. The parser calls it a value overwritten, at the end."""
+def replace_text(path: Path, text: str) -> None:
+    """All of it or nothing. A link stays one, and who may read the file stays as well. Raises OSError."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        with path.open("ab"):  # it may be written
+            pass
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            if mode is not None:
+                draft.chmod(mode)
+            file.write(text)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+_BEGINS = re.compile(r"""\s*(?:([\w-]+)|"([^"]*)"|'([^']*)')\s*=""")
+
+
+def _second(text: str) -> Entry | None:
+    """A key that is set again, if this is why the file is not TOML. The parser calls it a value overwritten, at the
+    end."""
+    import tomllib
+
+    lines = text.splitlines(keepends=True)
     seen = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("["):
-            return None
-        if match := re.match(r"\s*([\w-]+)\s*=", line):
-            if match[1] in seen:
-                return Entry(match[1], None, number)
-            seen.add(match[1])
+    for number, line in enumerate(lines, 1):
+        if match := _BEGINS.match(line):
+            key = match[1] or match[2] or match[3]
+            if key in seen:
+                with suppress(ValueError, RecursionError):
+                    tomllib.loads("".join([*lines[: number - 1], *lines[number:]]))
+                    return Entry(key, None, number)
+            seen.add(key)
     return None
 
 

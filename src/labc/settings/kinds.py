@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+_LONGEST = 1e9
+"""Some thirty years, in seconds. Clocks and timers of the system fail at much longer ones."""
+_MOST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +24,17 @@ class Kind:
     parse: Callable[[str], Any]
 
 
-def seconds() -> Kind:
+def seconds(lowest: float = 0) -> Kind:
     def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= _LONGEST:
             raise ValueError
         return float(value)
 
-    return Kind("seconds, not negative", check, float)
+    return Kind(f"seconds, from {lowest:g} to 1e9", check, float)
 
 
 def whole_number(lowest: int) -> Kind:
-    return Kind(f"a whole number, {lowest} or more", lambda value: _integer(value, lowest, math.inf), int)
+    return Kind(f"a whole number, {lowest} or more", lambda value: _integer(value, lowest, _MOST), int)
 
 
 def port() -> Kind:
@@ -41,13 +45,13 @@ def size() -> Kind:
     """In bytes; a text may have a unit."""
 
     def parse(text: str) -> int:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+        match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([a-z]*)\s*", text.lower())
         if match is None or match[2] not in _UNITS:
             raise ValueError
-        return int(float(match[1]) * _UNITS[match[2]])
+        return int(Decimal(match[1]) * _UNITS[match[2]])
 
     def check(value: Any) -> int:
-        return _integer(parse(value) if isinstance(value, str) else value, 1, math.inf)
+        return _integer(parse(value) if isinstance(value, str) else value, 1, _MOST)
 
     return Kind('a number of bytes, or a text like "64 MiB"', check, parse)
 
@@ -73,7 +77,7 @@ def choice(*options: str) -> Kind:
     return Kind(" or ".join(map(repr, options)), check, str)
 
 
-def _integer(value: Any, lowest: int, highest: float) -> int:
+def _integer(value: Any, lowest: int, highest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise ValueError
     return value

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from labc.errors import SettingsError
@@ -16,6 +17,7 @@ MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
 
 ENVIRONMENT_PREFIX = "LABC_"
+_MAX_SHOWN = 80
 
 
 def _setting(default: Any, kind: Kind, doc: str) -> Any:
@@ -70,7 +72,7 @@ class Settings:
     )
     heartbeat_interval: float = _setting(
         0.5,
-        kinds.seconds(),
+        kinds.seconds(0.01),
         "A connection that was silent for so long is asked for a sign of life.",
     )
     heartbeat_timeout: float = _setting(
@@ -81,7 +83,7 @@ class Settings:
     )
     fabric_lease: float = _setting(
         2.0,
-        kinds.seconds(),
+        kinds.seconds(0.1),
         "A computer that was silent for so long (cut cable, power off) is gone from the network.",
     )
     presence_grace: float = _setting(
@@ -151,18 +153,23 @@ class Settings:
         return Settings.load_with_sources(environment, **arguments).settings
 
     @staticmethod
-    def load_with_sources(environment: Mapping[str, str] | None = None, **arguments: Any) -> Loaded:
-        """The same, and where each value is from."""
+    def load_with_sources(
+        environment: Mapping[str, str] | None = None, texts: Mapping[Path, str] | None = None, **arguments: Any
+    ) -> Loaded:
+        """The same, and where each value is from. ``texts``: as if this stood in the files."""
         environment = os.environ if environment is None else environment
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
-        for key, value, source in (*_from_files(environment), *_from_environment(environment), *_given(arguments)):
-            values[key], sources[key] = value, source
+        for found in (_from_files(environment, texts or {}), _from_environment(environment), _given(arguments)):
+            for key, value, source in found:
+                values[key], sources[key] = value, source
         settings = Settings(**values)
         if settings.heartbeat_timeout < settings.fabric_lease + 0.25:
+            set_by = [f"{key} by {sources[key]}" for key in ("heartbeat_timeout", "fabric_lease") if key in sources]
             raise SettingsError(
                 f"heartbeat_timeout={settings.heartbeat_timeout:g}: expected at least fabric_lease + 0.25 = "
-                f"{settings.fabric_lease + 0.25:g} s, or a stopped node can't be told from a busy one"
+                f"{settings.fabric_lease + 0.25:g} s, or a stopped node can't be told from a busy one "
+                f"({' and '.join(set_by)})"
             )
         return Loaded(settings, sources)
 
@@ -185,25 +192,25 @@ def near_keys(key: str) -> list[str]:
     """The setting that this may have been meant to be."""
     import difflib  # for what has gone wrong only
 
-    return difflib.get_close_matches(key.lower(), _FIELDS, n=1)
+    return difflib.get_close_matches(key.lower(), _FIELDS, n=1, cutoff=0.7)
 
 
 def checked(key: str, value: Any) -> Any:
     """The value as it is used. Raises ValueError with what was expected."""
-    kind = _kind(key)
-    try:
-        return kind.check(value)
-    except ValueError:
-        raise ValueError(f"expected {kind.expected}") from None
+    return _fitting(key, value, _kind(key).check)
 
 
 def parsed(key: str, text: str) -> Any:
     """The value from the text of a variable or a command line. Raises ValueError with what was expected."""
     kind = _kind(key)
+    return _fitting(key, text, lambda text: kind.check(kind.parse(text)))
+
+
+def _fitting(key: str, value: Any, check: Callable[[Any], Any]) -> Any:
     try:
-        return kind.check(kind.parse(text))
-    except ValueError:
-        raise ValueError(f"expected {kind.expected}") from None
+        return check(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected {_kind(key).expected}") from None
 
 
 def _kind(key: str) -> Kind:
@@ -215,16 +222,19 @@ _Found = tuple[str, Any, str]
 """Key, value, source."""
 
 
-def _from_files(environment: Mapping[str, str]) -> Iterator[_Found]:
+def _from_files(environment: Mapping[str, str], texts: Mapping[Path, str]) -> Iterator[_Found]:
     for path in (files.user_file(environment), files.project_file()):
-        for entry in files.read(path) if path else ():
+        if path is None:
+            continue
+        for entry in files.entries(path, texts[path] if path in texts else files.read_text(path)):
             place = f"{path}, line {entry.line}" if entry.line else str(path)
             if entry.key not in _FIELDS:
                 raise _unknown(f"{place}: {entry.key}", near_keys(entry.key))
             try:
                 yield entry.key, checked(entry.key, entry.value), place
             except ValueError as error:
-                raise SettingsError(f"{place}: {entry.key} = {entry.value!r}: {error}") from None
+                shown = "is a table here" if isinstance(entry.value, dict) else f"= {_shortened(entry.value)}"
+                raise SettingsError(f"{place}: {entry.key} {shown}: {error}") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
@@ -232,13 +242,13 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
         if not variable.startswith(ENVIRONMENT_PREFIX) or not (text := environment[variable]):
             continue
         key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if key not in _FIELDS:
-            near = [ENVIRONMENT_PREFIX + key.upper() for key in near_keys(key)]
-            raise _unknown(f"environment variable {variable}", near)
+        if variable != ENVIRONMENT_PREFIX + key.upper() or key not in _FIELDS:
+            near = [key] if key in _FIELDS else near_keys(key)
+            raise _unknown(f"environment variable {variable}", [ENVIRONMENT_PREFIX + each.upper() for each in near])
         try:
             yield key, parsed(key, text), variable
         except ValueError as error:
-            raise SettingsError(f"environment variable {variable}={text!r}: {error}") from None
+            raise SettingsError(f"environment variable {variable}={_shortened(text)}: {error}") from None
 
 
 def _given(arguments: Mapping[str, Any]) -> Iterator[_Found]:
@@ -250,9 +260,17 @@ def _given(arguments: Mapping[str, Any]) -> Iterator[_Found]:
         try:
             yield key, checked(key, value), "argument"
         except ValueError as error:
-            raise SettingsError(f"argument {key}={value!r}: {error}") from None
+            raise SettingsError(f"argument {key}={_shortened(value)}: {error}") from None
 
 
 def _unknown(what: str, near: Iterable[str]) -> SettingsError:
     hint = "".join(f"; did you mean {each}?" for each in near)
     return SettingsError(f"{what}: no such setting{hint}")
+
+
+def _shortened(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a huge number"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

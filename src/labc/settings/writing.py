@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
+import tomllib
 from collections.abc import Mapping
 from typing import Any
+
+import tomlkit
 
 _INTRODUCTION = """\
 # Settings of labc. What stands behind a # is the default: take the # away to set it.
@@ -24,36 +26,45 @@ def template(explained: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
 
 
 def toml(value: Any) -> str:
-    """A setting's value as it stands in a file. JSON's texts and numbers are TOML's, too."""
-    return json.dumps(value, ensure_ascii=False)
+    """A setting's value as it stands in a file."""
+    text: str = tomlkit.item(value).as_string()
+    return text
 
 
 def with_value(text: str, key: str, value: Any) -> str:
-    """The file's text with this key set, in the place of the template's comment if it is there."""
-    import tomlkit
+    """The file's text with this key set, in the place of the template's comment if it is there.
 
+    Raises:
+        ValueError: the text is not TOML, or it is not clear where the key belongs.
+    """
+    expected = {**tomllib.loads(text.replace("\r\n", "\n")), key: value}
     document = tomlkit.parse(text)
-    if key in document:
-        document[key] = value
-        return tomlkit.dumps(document)
-    lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if line.startswith(f"#{key} ="):
-            lines[number] = f"{key} = {toml(value)}\n"
-            return "".join(lines)
-    # Before the first table: behind its head, the key would be the table's.
-    begin = next((number for number, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
-    if begin and not lines[begin - 1].endswith("\n"):
-        lines[begin - 1] += "\n"
-    lines.insert(begin, f"{key} = {toml(value)}\n")
-    return "".join(lines)
+    if key not in document:
+        commented, line = f"#{key} = ", f"{key} = {toml(value)}"
+        lines = text.split("\n")
+        for number, old in enumerate(lines):
+            if old.startswith(commented):
+                lines[number] = line + ("\r" if old.endswith("\r") else "")
+                if _says("\n".join(lines), expected):  # it was no part of a longer text
+                    return "\n".join(lines)
+                lines[number] = old
+    document[key] = value
+    for changed in (tomlkit.dumps(document), f"{key} = {toml(value)}\n{text}"):
+        if _says(changed, expected):
+            return changed
+    raise ValueError("it is not clear where in the file it belongs")
 
 
 def without_value(text: str, key: str) -> str:
-    """The same with this key not set."""
-    import tomlkit
-
+    """The same with this key not set. Raises ValueError: the text is not TOML."""
     document = tomlkit.parse(text)
     if key in document:
         del document[key]
     return tomlkit.dumps(document)
+
+
+def _says(text: str, expected: Mapping[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text.replace("\r\n", "\n")) == expected
+    except ValueError:
+        return False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from labc.settings import Settings
 def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a user who has none yet; and no variables."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.delenv("LABC_NETWORK", raising=False)
+    for variable in [name for name in os.environ if name.startswith("LABC_")]:
+        monkeypatch.delenv(variable)
     return tmp_path / "config" / "labc" / "labc.toml"
 
 
@@ -71,7 +74,10 @@ def test_who_says_otherwise_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -
     ("words", "code", "says"),
     [
         (("get", "tiemout"), 2, "no such setting: 'tiemout'; did you mean 'timeout'?"),
-        (("set", "timeout", "soon"), 2, "timeout = 'soon': expected seconds, not negative"),
+        (("set", "timeout", "soon"), 2, "timeout = 'soon': expected seconds, from 0 to 1e9"),
+        (("set", "timeout", "-1"), 2, "timeout = '-1': expected seconds, from 0 to 1e9"),
+        (("set", "timeout", "inf"), 2, "timeout = 'inf': expected seconds, from 0 to 1e9"),
+        (("set", "fabric_lease", "10"), 2, "expected at least fabric_lease + 0.25 = 10.25 s"),
         (("set", "max_message_bytes", "much"), 2, 'expected a number of bytes, or a text like "64 MiB"'),
     ],
 )
@@ -80,14 +86,47 @@ def test_mistakes(run: Run, user_file: Path, words: tuple[str, ...], code: int, 
     assert not user_file.exists()
 
 
-def test_a_broken_file_stops_every_verb_and_is_not_touched(run: Run, project: Path) -> None:
-    path = project / "labc.toml"
-    path.write_text("timout = 3\n")
+def test_a_broken_file_stops_every_verb(run: Run, project: Path) -> None:
+    (project / "labc.toml").write_text("timout = 3\n")
     sentence = "labc: labc.toml, line 1: timout: no such setting; did you mean timeout?\n"
-    for words in (("nodes",), ("call", "echo"), ("settings",), ("settings", "set", "timeout", "1", "--project")):
-        ended = run(*words, code=2, cwd=project)
-        assert ended.stderr == sentence, words
-    assert path.read_text() == "timout = 3\n"
+    for words in (("nodes",), ("call", "echo"), ("settings",)):
+        assert run(*words, code=2, cwd=project).stderr == sentence, words
+
+
+def test_a_file_that_is_not_toml_is_not_touched(run: Run, project: Path) -> None:
+    path = project / "labc.toml"
+    path.write_text("timeout = = 3\n")
+    for words in (("set", "timeout", "1"), ("unset", "timeout")):
+        told = run("settings", *words, "--project", code=2, cwd=project).stderr
+        assert told == "labc: labc.toml, line 1, column 11: invalid value\n"
+    assert path.read_text() == "timeout = = 3\n"
+
+
+def test_bad_values_can_be_mended(run: Run, project: Path) -> None:
+    path = project / "labc.toml"
+    path.write_text("timeout = 'soon'\nqueue_size = 0\n")
+    assert "queue_size" in run("settings", "set", "timeout", "1", "--project", code=2, cwd=project).stderr
+    assert run("settings", "unset", "queue_size", "--project", cwd=project).stdout == "queue_size = 1000, the default\n"
+    assert path.read_text() == "timeout = 1.0\n"
+
+
+def test_a_link_stays_one_and_a_secret_file_secret(run: Run, user_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "dotfiles.toml"
+    target.write_bytes(b"name = 'x'\r\n")
+    target.chmod(0o600)
+    user_file.parent.mkdir(parents=True)
+    user_file.symlink_to(target)
+    assert "says otherwise" not in run("settings", "set", "timeout", "5", cwd=tmp_path).stdout
+    assert user_file.is_symlink()
+    assert target.read_bytes().startswith(b"name = 'x'\r\n")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert run("settings", "get", "timeout").stdout == "5.0\n"
+
+
+def test_the_users_file_may_be_that_of_the_folder(run: Run, user_file: Path) -> None:
+    user_file.parent.mkdir(parents=True)
+    told = run("settings", "set", "timeout", "5", cwd=user_file.parent).stdout
+    assert told == f"timeout = 5.0 in {user_file}\n"
 
 
 def test_where_nothing_can_be_written(run: Run, user_file: Path) -> None:

@@ -66,11 +66,20 @@ def test_the_nearer_source_wins(environment: dict[str, str], write_user_file: Wr
     [
         ('name = "x"\n\n netwrok = "y"\n', "labc.toml, line 3: netwrok: no such setting; did you mean network?"),
         ("xyz = 1", "labc.toml, line 1: xyz: no such setting"),
-        ("\n[network]\nname = 1", "labc.toml, line 2: network = {'name': 1}: expected printable text"),
-        ('"timeout"="soon"', "labc.toml, line 1: timeout = 'soon': expected seconds, not negative"),
+        ("\n[network]\nname = 1", "labc.toml, line 2: network is a table here: expected printable text"),
+        ('"timeout"="soon"', "labc.toml, line 1: timeout = 'soon': expected seconds, from 0 to 1e9"),
         ("name = 'a'\ntimeout = = 3", "labc.toml, line 2, column 11: invalid value"),
         ('name = "a', "labc.toml, end of document: "),
         ("timeout = 1\ntimeout = 2", "labc.toml, line 2: timeout is set a second time"),
+        ("'timeout' = 1\r\n# more\r\n\"timeout\"=2\r\n", "labc.toml, line 3: timeout is set a second time"),
+        ('name = """\ntimeout = 1\ntimeout = 2\n"""\nname = 1', "labc.toml, line 5: name is set a second time"),
+        ("\ufefftimeouts = 1", "labc.toml, line 1: timeouts: no such setting; did you mean timeout?"),
+        ("aliases = 1", "labc.toml, line 1: aliases: no such setting"),
+        ("timeout.x = 1", "labc.toml, line 1: timeout is a table here: expected seconds"),
+        ("timeout = " + "9" * 400, "labc.toml, line 1: timeout = 9999"),
+        ("queue_size = " + "9" * 5000, "labc.toml: exceeds the limit"),
+        ("queue_size = " + "[" * 3000, "labc.toml: nested too deeply"),
+        ("fabric_lease = 5", "heartbeat_timeout=2.5: expected at least fabric_lease + 0.25 = 5.25 s"),
     ],
 )
 def test_a_mistake_in_a_file_is_told_with_its_line(environment: dict[str, str], text: str, says: str) -> None:
@@ -86,20 +95,43 @@ def test_a_file_that_can_not_be_read(environment: dict[str, str], write_user_fil
     assert complaint(environment).startswith("labc.toml can't be read: ")
     project_file().rmdir()
     path = write_user_file("timeout = true")
-    assert complaint(environment) == f"{path}, line 1: timeout = True: expected seconds, not negative"
+    assert complaint(environment) == f"{path}, line 1: timeout = True: expected seconds, from 0 to 1e9"
 
 
 def test_mistakes_in_variables_and_arguments(environment: dict[str, str]) -> None:
     misspelt = environment | {"LABC_NETWROK": "x"}
     assert complaint(misspelt) == "environment variable LABC_NETWROK: no such setting; did you mean LABC_NETWORK?"
+    misspelt = environment | {"LABC_timeout": "5"}
+    assert complaint(misspelt) == "environment variable LABC_timeout: no such setting; did you mean LABC_TIMEOUT?"
     assert complaint(environment | {"LABC_TIMEOUT": "soon"}) == (
-        "environment variable LABC_TIMEOUT='soon': expected seconds, not negative"
+        "environment variable LABC_TIMEOUT='soon': expected seconds, from 0 to 1e9"
     )
     assert complaint(environment, netwrok="x") == "argument 'netwrok': no such setting; did you mean 'network'?"
     assert complaint(environment, when_full="wait") == ("argument when_full='wait': expected 'drop-oldest' or 'hold'")
     assert "heartbeat_timeout=1: expected at least fabric_lease + 0.25 = 2.25 s" in complaint(
         environment, heartbeat_timeout=1
     )
+
+
+def test_a_file_of_windows(environment: dict[str, str]) -> None:
+    project_file().write_bytes(b"\xef\xbb\xbfname = 'x'\r\ntimeout = 5\r\n")
+    settings, sources = Settings.load_with_sources(environment)
+    assert (settings.name, settings.timeout, sources["timeout"]) == ("x", 5.0, "labc.toml, line 2")
+
+
+def test_a_folder_that_may_not_be_entered_has_no_file(
+    environment: dict[str, str], write_user_file: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a service runs for somebody with the home of another user."""
+    path = write_user_file("timeout = 5")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert complaint(environment) == f"{path} can't be read: Permission denied"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert Settings.load(environment) == Settings()
 
 
 def test_the_users_file_is_where_the_system_keeps_such_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,22 @@ def test_a_value_takes_the_place_of_its_comment() -> None:
 def test_a_value_is_added_at_the_top_level(text: str) -> None:
     changed = with_value(text, "network", "lab")
     assert tomllib.loads(changed) == {**tomllib.loads(text), "network": "lab"}
-    assert all(line in changed.splitlines() for line in text.splitlines())
+    assert all(line in changed for line in text.splitlines())
     assert tomllib.loads(without_value(changed, "network")) == tomllib.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name = """\n[x]\n#timeout = 3\n"""\n',
+        "# a = [\n# [1],\n# ]\n[aliases]\nx = [\n[1],\n]\n",
+        "name = 'x'\r\n#timeout = 3600.0\r\n[aliases]\r\n",
+    ],
+)
+def test_odd_texts_are_understood(text: str) -> None:
+    changed = with_value(text, "timeout", 5.0)
+    assert tomllib.loads(changed) == {**tomllib.loads(text), "timeout": 5.0}
+    assert changed.count("\r") == text.count("\r")
 
 
 def test_taking_away_what_is_not_there_changes_nothing() -> None:
