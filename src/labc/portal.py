@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from labc.errors import BlockingCallError, ClosedError, LabcError, PeerLostError, SettingsError
+from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError, PeerLostError, SettingsError
 from labc.functions import Detour, Options, being_spawned, in_pool
 from labc.jobs import Gate, Job
 from labc.node import Node, Operation, process
@@ -79,8 +79,8 @@ class _Life:
         """The thread."""
         try:
             loop = new_event_loop()
-        except Exception as error:  # no more files may be opened, for one
-            self._settle(error)
+        except Exception as error:
+            self._settle(FabricError(f"the event loop can't be made: {error}"))
             self.parted.open()
             return
         asyncio.set_event_loop(loop)
@@ -107,7 +107,8 @@ class _Life:
         self._settle(self._closed_early() if starting.cancelled() else starting.exception())
 
     def _settle(self, error: BaseException | None) -> None:
-        self._error = error
+        if not self._settled.is_open:
+            self._error = error
         self._settled.open()
 
     def _closed_early(self) -> ClosedError:

@@ -163,9 +163,9 @@ class Directory:
         """All nodes, in the order in which they were met."""
         return [node.record for node in self._nodes.values()]
 
-    def alive(self) -> set[str]:
-        """The ids of the nodes that the fabric shows and no lane has given up, though they may be slow."""
-        return {node_id for node_id, node in self._nodes.items() if node.vanished is None and not node.doubted}
+    def alive(self) -> list[NodeRecord]:
+        """The nodes that no lane has given up, though they may be slow, or away from the fabric for a moment."""
+        return [node.record for node in self._nodes.values() if not node.doubted]
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""

@@ -102,7 +102,7 @@ def strangers(router: zenoh.Session, network: str) -> set[str]:
     """
     keys, prefix = Keys(network), router_id_prefix(network)
     linked = {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
-    replies = router.liveliness().get(keys.all_routers, timeout=1.0)
+    replies = router.liveliness().get(keys.all_routers, timeout=0.3)
     told = {str(reply.ok.key_expr).rpartition("/")[2] for reply in replies if reply.ok is not None}
     return {zenoh_id for zenoh_id in linked - told if zenoh_id.startswith(prefix)}
 

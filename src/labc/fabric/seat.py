@@ -16,7 +16,7 @@ from typing import Any
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.errors import FabricError
+from labc.errors import ClosedError, FabricError
 from labc.fabric.election import Election
 from labc.fabric.engine import callback, open_client, open_router, strangers
 from labc.fabric.handover import Handover
@@ -43,8 +43,8 @@ _AFTER_LOSS = 0.15
 know, see `strangers`."""
 _LOOK_AGAIN = 1.0
 """Seconds after which a root to which another one has told nothing is sure that this will not come."""
-_AFRESH_AGAIN = 60.0
-"""Seconds in which a root starts afresh for that reason once at most."""
+_AFRESH_AGAIN = 5.0
+"""Seconds in which a root starts afresh for that reason once at most; twice as long after each time."""
 
 
 class Seat:
@@ -64,7 +64,9 @@ class Seat:
         self._listener: Any = None
         self._root_things: list[Any] = []
         self._looking_around: asyncio.Task[None] | None = None
-        self._started_afresh = -_AFRESH_AGAIN
+        self._may_start_afresh = 0.0
+        """When this root, to which others tell nothing, may do so next (monotonic)."""
+        self._afresh_again = _AFRESH_AGAIN
         self._root_link_lost = 0.0
         """When this root last lost its link to another (monotonic)."""
         self.root_port: int | None = None
@@ -105,6 +107,8 @@ class Seat:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
+        if self._looking_around:
+            self._looking_around.cancel()
         await self._worker.run(lambda: None)  # behind what was begun
         had_router = self._router is not None
         session, self.session, self._listener = self.session, None, None
@@ -159,7 +163,12 @@ class Seat:
         except zenoh.ZError as error:
             logger.debug("port %d is taken: %s", port, error)
             return False
-        await self._worker.run(lambda: self._furnish_root(router))
+        try:
+            await self._worker.run(lambda: self._furnish_root(router))
+        except zenoh.ZError as error:
+            logger.warning("the root of this host can't be opened: %s", error)
+            await self._worker.run(self._give_root_up())
+            return False
         self._looking_around = asyncio.create_task(self._look_around(router), name="labc root looks around")
         self.root_port = port
         logger.info("this node is the root of its host, on port %d", port)
@@ -182,19 +191,29 @@ class Seat:
         things.append(router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True))
 
     async def _look_around(self, router: zenoh.Session) -> None:
-        things, key = self._root_things, self._keys.root(self._here.host_id)
-        with suppress(zenoh.ZError):
+        """For the life of a root: tell when it has met the others, and see to it that they tell it what they know."""
+        try:
             await asyncio.sleep(LOOK_AROUND)
+            things, key = self._root_things, self._keys.root(self._here.host_id)
             await self._worker.run(lambda: things.append(router.liveliness().declare_token(key)))
-            silent = await self._worker.run(lambda: strangers(router, self._settings.network))
-            if silent:
-                await asyncio.sleep(_LOOK_AGAIN)
-                silent &= await self._worker.run(lambda: strangers(router, self._settings.network))
-            if silent and time.monotonic() - self._started_afresh > _AFRESH_AGAIN:
-                logger.info("%d other roots tell this one nothing: it starts afresh", len(silent))
-                self._started_afresh = time.monotonic()
-                self._looking_around = None  # or giving up would cancel this
-                await self._worker.run(self._give_root_up())
+            pause = _LOOK_AGAIN
+            while silent := await self._silent_roots(router):
+                await asyncio.sleep(random.uniform(1, 1.5) * pause)
+                if silent & await self._silent_roots(router) and time.monotonic() >= self._may_start_afresh:
+                    break
+                pause = min(2 * pause, _AFRESH_AGAIN)
+            else:
+                return
+            logger.warning("%d other roots tell the root of this host nothing: it starts afresh", len(silent))
+            self._may_start_afresh = time.monotonic() + self._afresh_again
+            self._afresh_again *= 2
+            self._looking_around = None  # or giving up would cancel this
+            await self._worker.run(self._give_root_up())
+        except (zenoh.ZError, ClosedError) as error:
+            logger.warning("the root of this host can't look after its links: %s", error)
+
+    async def _silent_roots(self, router: zenoh.Session) -> set[str]:
+        return await self._worker.run(lambda: strangers(router, self._settings.network))
 
     def _give_root_up(self) -> Callable[[], None]:
         """What ends the root that was here until now.

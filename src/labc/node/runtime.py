@@ -24,6 +24,8 @@ from labc.topics import Messages, Sender, Subscription, Topics
 from labc.version import __version__
 
 _ASK_WITHIN = 5.0
+_ASK_AGAIN = 0.1
+"""Seconds until those who did not hear a question are asked again, if nothing changes before; then twice as long."""
 _CLOSE_WITHIN = 0.2
 _MAX_RELAY_PIECES = 100_000
 _HELD = "\0held"
@@ -275,7 +277,7 @@ class Runtime:
         )
 
     async def _ask_all(self, question: bytes, kind: type[Told], options: Options) -> dict[str, Told]:
-        """What each node tells, by its id. Who is known to be silent is not waited for when all others have told."""
+        """What each node tells, by its id. Who was given up is not waited for when all others have told."""
         timeout = _ASK_WITHIN if options.timeout is None else options.timeout
         deadline = self.loop.time() + timeout
         found: dict[str, Told] = {}
@@ -287,18 +289,35 @@ class Runtime:
                     found[told.node_id] = told
             self._neighbourhood.wake()
 
-        key, directory = self.fabric.keys.ask_all, self._neighbourhood.directory
-        asking = self.loop.create_task(self.fabric.ask_each(key, question, timeout, take))
+        def complete() -> bool:
+            alive = self._neighbourhood.directory.alive()
+            return self.fabric.linked and all(node.id in found for node in alive if _wanted(node, options))
+
+        pause = _ASK_AGAIN
+        while (left := deadline - self.loop.time()) > 0:
+            await self._ask_round(question, left, take, complete)
+            if complete():
+                break
+            # Some did not hear the question: the root has just changed, and they come back one by one.
+            await self._neighbourhood.changed(min(deadline, self.loop.time() + pause))
+            pause *= 2
+        return found
+
+    async def _ask_round(
+        self, question: bytes, timeout: float, take: Callable[[list[bytes]], None], complete: Callable[[], bool]
+    ) -> None:
+        """Ask once. Returns when all who heard it have answered, or nobody is missing."""
+        asking = self.loop.create_task(self.fabric.ask_each(self.fabric.keys.ask_all, question, timeout, take))
         asking.add_done_callback(lambda _: self._neighbourhood.wake())
+        deadline = self.loop.time() + timeout
         try:
-            while not (asking.done() or directory.alive() <= found.keys()):
+            while not (asking.done() or complete()):
                 if not await self._neighbourhood.changed(deadline):
                     break
             if asking.done():
                 asking.result()
         finally:
             asking.cancel()
-        return found
 
     # What the pool of lanes needs: see lanes.connector.Surroundings.
 

@@ -26,8 +26,9 @@ def _pack_moment(value: datetime | time) -> list[Any]:
 
 def _zone_key(zone: tzinfo | None) -> str | None:
     """Of a time zone that is known by name."""
-    zoneinfo = sys.modules.get("zoneinfo")  # who has such a zone has imported it; others need not
-    key = zone.key if zoneinfo is not None and isinstance(zone, zoneinfo.ZoneInfo) else None
+    # Who has such a zone has imported the module, and not only half, as another thread may have; others need not.
+    zone_info = zone and getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None)
+    key = zone.key if zone_info and isinstance(zone, zone_info) else None
     return key if isinstance(key, str) else None
 
 

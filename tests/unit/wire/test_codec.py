@@ -1,7 +1,9 @@
 import collections
 import math
 import random
+import sys
 import threading
+import types
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -83,6 +85,12 @@ def test_an_unknown_time_zone_becomes_its_offset(key: str) -> None:
     packed = msgspec.msgpack.encode(["2024-07-01T12:00:00", 0, key, "+02:00"])
     got = decode(msgspec.msgpack.encode(Ext(20, packed)))
     assert got == datetime(2024, 7, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+
+
+def test_another_thread_may_be_importing_zoneinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zoneinfo", types.ModuleType("zoneinfo"))
+    for moment in (datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=UTC), time(1, 2)):
+        assert carried(moment) == moment
 
 
 def test_any_pure_path_arrives_as_a_path_of_this_system() -> None:

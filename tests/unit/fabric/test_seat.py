@@ -1,0 +1,88 @@
+"""A root that others tell nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from labc.fabric import seat
+from labc.node import Node
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seat, "LOOK_AROUND", 0.2)
+    monkeypatch.setattr(seat, "_LOOK_AGAIN", 0.02)
+    monkeypatch.setattr(seat, "_AFRESH_AGAIN", 0.05)
+
+
+async def roots_of(node: Node, enough: int) -> int:
+    """How many routers it has opened, one after the other: until they are enough, or nothing changes for some time."""
+    seen: list[object] = []
+    steady = 0.0
+    while len(seen) < enough and steady < 1.5:
+        router = node.rooms().fabric._seat._router
+        if router is not None and not any(router is other for other in seen):
+            seen.append(router)
+            steady = 0.0
+        await asyncio.sleep(0.005)
+        steady += 0.005
+    return len(seen)
+
+
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize(
+    ("answers", "opened"),
+    [
+        ([set()], 1),
+        ([{"a"}, set(), set()], 1),
+        ([{"a"}, {"b"}, set()], 1),
+        ([{"a"}, {"a", "b"}, set()], 2),
+        ([{"a"}] * 4 + [set()], 3),
+    ],
+)
+def test_it_starts_afresh_until_it_is_told_something(
+    answers: list[set[str]], opened: int, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: Iterator[set[str]] = iter(answers)
+    monkeypatch.setattr(seat, "strangers", lambda router, network: next(left, set()))
+
+    async def main() -> int:
+        async with Node(name="root") as node:
+            return await roots_of(node, opened + 1)
+
+    assert asyncio.run(main()) == opened
+
+
+@pytest.mark.usefixtures("quickly")
+def test_of_for_ever_silent_roots_it_tries_to_learn_ever_less_often(
+    network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[float] = []
+    enough = threading.Event()
+    open_router = seat.open_router
+
+    def counted(*arguments: Any) -> Any:
+        opened.append(time.monotonic())
+        if len(opened) == 4:
+            enough.set()
+        return open_router(*arguments)
+
+    monkeypatch.setattr(seat, "strangers", lambda router, network: {"a"})
+    monkeypatch.setattr(seat, "open_router", counted)
+    monkeypatch.setattr(seat, "_AFRESH_AGAIN", 0.5)
+
+    async def main() -> None:
+        async with Node(name="root"):
+            assert await asyncio.to_thread(enough.wait, 20)
+
+    asyncio.run(main())
+    gaps = [later - earlier for earlier, later in itertools.pairwise(opened)]
+    assert gaps[1] > 0.5
+    assert gaps[2] > 1.0
