@@ -204,7 +204,8 @@ class Seat:
                 pause = min(2 * pause, _AFRESH_AGAIN)
             else:
                 return
-            logger.warning("%d other roots tell the root of this host nothing: it starts afresh", len(silent))
+            level = logging.INFO if self._afresh_again == _AFRESH_AGAIN else logging.WARNING  # it did not help
+            logger.log(level, "%d other roots tell the root of this host nothing: it starts afresh", len(silent))
             self._may_start_afresh = time.monotonic() + self._afresh_again
             self._afresh_again *= 2
             self._looking_around = None  # or giving up would cancel this
