@@ -16,7 +16,8 @@ RANGE = 4
 
 _MULTICAST_GROUP = "224.0.0.224"
 _MULTICAST_PORT = 7446
-_SLOTS = 240
+_SLOTS = 2400
+"""Networks with ports of their own, up to 65158. Two of the same slot on one host share a root, and nothing else."""
 
 
 def root_ports(network: str, root_port: int = 0) -> tuple[int, ...]:
@@ -37,5 +38,5 @@ def router_id_prefix(network: str) -> str:
 
 
 def _slot(network: str) -> int:
-    """0 for the default network, else 1 to 240, the same everywhere (Python's own hash is not)."""
+    """0 for the default network, else 1 to 2400, the same everywhere (Python's own hash is not)."""
     return 0 if network == DEFAULT_NETWORK else 1 + zlib.crc32(network.encode()) % _SLOTS

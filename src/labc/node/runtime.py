@@ -25,7 +25,7 @@ from labc.version import __version__
 
 _ASK_WITHIN = 5.0
 _ASK_AGAIN = 0.1
-"""Seconds until those who did not hear a question are asked again, if nothing changes before; then twice as long."""
+"""Seconds until those who did not hear a question are asked again; then twice as long."""
 _CLOSE_WITHIN = 0.2
 _MAX_RELAY_PIECES = 100_000
 _HELD = "\0held"
@@ -299,7 +299,7 @@ class Runtime:
             if complete():
                 break
             # Some did not hear the question: the root has just changed, and they come back one by one.
-            await self._neighbourhood.changed(min(deadline, self.loop.time() + pause))
+            await asyncio.sleep(min(pause, left))
             pause *= 2
         return found
 
