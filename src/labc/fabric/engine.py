@@ -5,7 +5,6 @@ The values and their reasons were measured; Zenoh's own defaults stand where not
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 from collections.abc import Callable
@@ -116,6 +115,8 @@ def callback(function: Callable[[Any], None], done: Callable[[], None] | None = 
 def abandon(things: list[Any]) -> None:
     """After fork, in the child: never release these. Their threads are in the parent, and releasing them waits
     for those threads for ever."""
+    import ctypes
+
     for thing in things:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
+import functools
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from labc.errors import ProtocolError
@@ -17,9 +17,16 @@ HUGE_BYTES = 32 << 20
 """From this size on C libraries give freed memory back, so that each buffer is made of new pages: huge ones, then,
 as each page costs a fault."""
 
-_new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
-_new_bytearray.restype = ctypes.py_object
-_new_bytearray.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+
+@functools.cache
+def _bytearray_maker() -> Callable[[None, int], bytearray]:
+    """Makes one that is not filled."""
+    import ctypes  # 0.4 MB, for those who receive something large
+
+    make = ctypes.pythonapi.PyByteArray_FromStringAndSize
+    make.restype = ctypes.py_object
+    make.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+    return make
 
 
 def allocate(size: int) -> memoryview:
@@ -33,17 +40,26 @@ def allocate(size: int) -> memoryview:
             return memoryview(bytearray(size))
         if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
             return memoryview(_map(size))
-        return memoryview(_new_bytearray(None, size))
+        return memoryview(_bytearray_maker()(None, size))
     except (MemoryError, OSError, OverflowError, SystemError) as error:
         raise ProtocolError(f"there is no memory for a message part of {size} bytes") from error
 
 
+def scratch(size: int) -> memoryview:
+    """A writable buffer for the life of a connection, which costs memory only as far as it is written."""
+    return memoryview(_anonymous(size)) if hasattr(mmap, "MAP_ANONYMOUS") else allocate(size)
+
+
 def _map(size: int) -> mmap.mmap:
-    # Private, or a forked child would share the memory.
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = _anonymous(size)
     with suppress(OSError):  # this Linux has none
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+def _anonymous(size: int) -> mmap.mmap:
+    # Private, or a forked child would share the memory.
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Assembly:

@@ -6,7 +6,7 @@ import struct
 from typing import NoReturn
 
 from labc.errors import HandshakeError, LabcError, ProtocolError
-from labc.wire.assembly import Assembly, allocate
+from labc.wire.assembly import Assembly, scratch
 from labc.wire.frames import (
     ABORT,
     HEADER,
@@ -56,7 +56,7 @@ class Parser:
     def __init__(self, max_message_bytes: int) -> None:
         self.error: LabcError | None = None
         self._max_message_bytes = max(max_message_bytes, MAX_CHUNK)
-        self._staging = allocate(STAGING_BYTES)
+        self._staging = scratch(STAGING_BYTES)
         self._filled = 0
         self._needed = len(MAGIC)
         self._prefaced = False
