@@ -298,15 +298,17 @@ def test_a_killed_caller_ends_its_calls(start: LocalStart) -> None:
     server = start("server")
     server.exec("""
 def wait():
+    began.set()
     while not labc.current_call().cancelled:
         time.sleep(0.005)
     received.append(time.time())
+began = threading.Event()
 labc.register(wait)
 labc.blocking.portal.node()
 """)
     caller = start("caller")
     caller.exec("start_call('wait')")
-    server.eval("until(lambda: labc.blocking.portal.node().rooms()._provider.running == 1)")
+    assert server.eval("began.wait(10)"), "what has not begun when nobody waits any more does not begin"
     killed = time.time()
     caller.program.kill()
     server.eval("until(lambda: received)")

@@ -38,23 +38,26 @@ class Heartbeat:
         self._heard = now
         self._pinged = now
         self._due = now
+        self._asked = False
+        """It was sent a PING, and not heard since."""
         self._quiet = False
 
     def heard(self, now: float) -> None:
         """Something arrived from the peer, whatever it was."""
         self._heard = now
-        self._quiet = False
+        self._asked = self._quiet = False
 
     def next(self, now: float) -> Action:
         """What to do now, and when to look again."""
         overslept = now - self._due > self._interval
         if overslept:
             self._heard = max(self._heard, now)
+            self._asked = False
         silence = now - self._heard
         lost = silence >= self._timeout
         ping = not lost and (overslept or now >= max(self._heard, self._pinged) + self._interval)
         if ping:
-            self._quiet = self._pinged > self._heard
+            self._quiet, self._asked = self._asked, True
             self._pinged = now
         ping_at = max(self._heard, self._pinged) + self._interval
         self._due = max(min(ping_at, self._heard + self._timeout), now + SHORTEST_WAIT)

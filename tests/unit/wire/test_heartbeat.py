@@ -33,6 +33,7 @@ def test_our_own_absence_does_not_make_the_peer_quiet() -> None:
     heartbeat = Heartbeat(1.0, 4.0, now=0.0)
     heartbeat.next(heartbeat.next(0.0).at)
     assert not heartbeat.next(1000.0).quiet
+    assert [at for at, action in run(heartbeat, 1001.0, 1002.5) if action.quiet] == [1001.0, 1002.0]
 
 
 def test_a_peer_that_is_heard_is_not_asked() -> None:
