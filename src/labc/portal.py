@@ -78,7 +78,7 @@ class _Life:
     def _turn(self) -> None:
         """The thread."""
         try:
-            loop = new_event_loop()
+            loop = _new_event_loop()
         except Exception as error:
             self._settle(FabricError(f"the event loop can't be made: {error}"))
             self.parted.open()
@@ -255,7 +255,7 @@ class Portal:
             time.sleep(3600.0)
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
+def _new_event_loop() -> asyncio.AbstractEventLoop:
     """libuv's on Linux, which answers a call in a third of the time. (On macOS its clock goes on while the machine
     sleeps, and ``time.monotonic()`` does not.)"""
     if sys.platform != "linux":

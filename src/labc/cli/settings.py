@@ -58,7 +58,7 @@ def settings(ctx: typer.Context) -> None:
 
     A value comes from the first of these that has one: the program itself
     (labc.init, or options), a variable (LABC_TIMEOUT=60), labc.toml in the
-    folder in which the program is started, the user's file, the default.
+    current folder, the user's file, the default.
 
     Without a further word: labc settings show
     """
@@ -175,9 +175,9 @@ def path() -> None:
             print(f"{_absolute(file)}{'' if file.exists() else '  (not there)'}")
 
 
-def _loaded(texts: Mapping[Path, str] | None = None) -> Loaded:
+def _loaded() -> Loaded:
     try:
-        return Settings.load_with_sources(texts=texts)
+        return Settings.load_with_sources()
     except SettingsError as error:
         raise typer.TyperException(str(error)) from None
 

@@ -1,10 +1,9 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
 from labc.settings.files import entries, project_file, read_text, replace_text, user_file
-from labc.settings.settings import ENVIRONMENT_PREFIX, MAX_NAME_BYTES, Loaded, Settings, checked, near_keys, parsed
+from labc.settings.settings import MAX_NAME_BYTES, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
-    "ENVIRONMENT_PREFIX",
     "MAX_NAME_BYTES",
     "Loaded",
     "Settings",

@@ -16,7 +16,7 @@ from labc.settings.kinds import Kind
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
 
-ENVIRONMENT_PREFIX = "LABC_"
+_PREFIX = "LABC_"
 _MAX_SHOWN = 80
 
 
@@ -239,12 +239,12 @@ def _from_files(environment: Mapping[str, str], texts: Mapping[Path, str]) -> It
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
     for variable in sorted(environment):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not (text := environment[variable]):
+        if not variable.startswith(_PREFIX) or not (text := environment[variable]):
             continue
-        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if variable != ENVIRONMENT_PREFIX + key.upper() or key not in _FIELDS:
+        key = variable.removeprefix(_PREFIX).lower()
+        if variable != _PREFIX + key.upper() or key not in _FIELDS:
             near = [key] if key in _FIELDS else near_keys(key)
-            raise _unknown(f"environment variable {variable}", [ENVIRONMENT_PREFIX + each.upper() for each in near])
+            raise _unknown(f"environment variable {variable}", [_PREFIX + each.upper() for each in near])
         try:
             yield key, parsed(key, text), variable
         except ValueError as error:
