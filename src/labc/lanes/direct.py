@@ -123,10 +123,10 @@ class DirectLane:
     def still_open(self) -> bool:
         """Whether the peer has not closed it while it was idle. A Unix socket that was used a moment ago is not asked:
         sending fails at once if it was closed."""
-        if self._is_unix and time.monotonic() - self.used < _FRESH:
-            return self.usable
         try:
-            self._settled(0)
+            self._settled(0)  # what came right behind the last answer
+            if self._is_unix and time.monotonic() - self.used < _FRESH:
+                return self.usable
             while self._ready(select.POLLIN, 0.0):
                 self._receive(socket.MSG_DONTWAIT)
                 self._settled(0)

@@ -296,16 +296,18 @@ def test_what_happens_while_it_is_idle_shows_before_the_next_call(peer: Peer, ho
     assert not peer.lane.usable
 
 
-def test_goodbye_right_behind_a_reply(peer: Peer) -> None:
-    """The answer counts; and the lane is of no more use, even if its end has not been seen yet."""
+@pytest.mark.parametrize("pause", [0.0, 60.0])
+def test_goodbye_right_behind_a_reply(peer: Peer, pause: float) -> None:
+    """The answer counts; and the lane is of no more use, how soon ever it is wanted again."""
     call = peer.call()
     request = peer.events(Requested)
     peer.reply(request.id, "last")
     peer.talk.goodbye("bye")
     peer.send()
     assert value_of(call) == "last"
-    if peer.lane.usable and peer.lane.still_open():  # then it says so itself
-        assert lost(peer.call()).ran == "no"
+    peer.lane.used = time.monotonic() - pause
+    assert not peer.lane.still_open()
+    assert lost(peer.call()).ran == "no"
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.05])  # the answer to the ping is refused meanwhile
