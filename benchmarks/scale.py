@@ -27,7 +27,7 @@ _START_WITHIN = 240.0
 _KNOW_WITHIN = 60.0
 _REST = 10.0
 _LOOK_EVERY = 0.2
-"""Seconds. 200 nodes that look four times as often take half a second more, of processor time."""
+"""Seconds. Looking is part of the load, where hundreds of nodes do it."""
 _CALLERS = 40
 _CALLS_EACH = 5
 _LISTINGS = 3

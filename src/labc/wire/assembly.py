@@ -21,7 +21,7 @@ as each page costs a fault."""
 @functools.cache
 def _bytearray_maker() -> Callable[[None, int], bytearray]:
     """Makes one that is not filled."""
-    import ctypes  # 0.4 MB, for those who receive something large
+    import ctypes  # for those who receive something large: it takes memory
 
     make = ctypes.pythonapi.PyByteArray_FromStringAndSize
     make.restype = ctypes.py_object
