@@ -163,6 +163,11 @@ class Directory:
         """All nodes, in the order in which they were met."""
         return [node.record for node in self._nodes.values()]
 
+    def doubted(self, node_id: str) -> NodeRecord | None:
+        """The node, if a lane has given it up, and nothing was heard of it since."""
+        node = self._nodes.get(node_id)
+        return node.record if node and node.doubted else None
+
     def alive(self) -> list[NodeRecord]:
         """The nodes that no lane has given up, though they may be slow, or away from the fabric for a moment."""
         return [node.record for node in self._nodes.values() if not node.doubted]

@@ -154,6 +154,7 @@ class Caller:
         tries = Tries(asked.options.retry)
         if (node := self._near(asked)) is None or not asked.remaining:
             raise Detour(tries)
+        lane = None
         try:
             if (lane := self._pool.direct_lane(node, asked.deadline)) is None:
                 raise Detour(tries)
@@ -162,7 +163,8 @@ class Caller:
             finally:
                 self._pool.direct.give_back(lane)
         except PeerLostError as error:
-            self._pool.direct_lane_lost(node.id)
+            if lane is None or not lane.usable:  # otherwise it is an answer: the process of a function died
+                self._pool.direct_lane_lost(node.id)
             tries.lost(error)
             raise Detour(tries) from None
         except NotFoundError:

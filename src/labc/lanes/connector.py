@@ -36,6 +36,9 @@ class Surroundings(Protocol):
     def doubt(self, node_id: str) -> None:
         """A lane found the node silent for too long, or unreachable."""
 
+    def doubted(self, node_id: str) -> NodeRecord | None:
+        """The node, if that is still all that is known of it, and it is not gone."""
+
     def quiet(self, node_id: str) -> None:
         """The node lets a question for a sign of life unanswered just now. Told again while it does."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,10 @@ from labc.wire import Greeting, Requested
 logger = logging.getLogger("labc.lanes")
 
 _TIDY_EVERY = 5.0
+
+_REASSURE_AFTER = 0.2
+"""Seconds after which a node whose lane was lost is asked whether it is there; then twice as long, and so on."""
+_REASSURE_AGAIN = 10.0
 
 
 class Calls(Protocol):
@@ -57,6 +62,8 @@ class Pool:
         self._awake = AwakeLoop(self._loop.call_soon, settings.stay_awake)
         self._all: set[Lane] = set()
         self._connecting: dict[str, asyncio.Task[Lane]] = {}
+        self._reassuring: dict[str, asyncio.Task[None]] = {}
+        self._closed = False
         self._relays = Relays(surroundings.relay, self._accept)
         self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane)
         self.direct = DirectLanes(settings, self._greeting, surroundings.is_present, self._direct_quiet)
@@ -78,7 +85,8 @@ class Pool:
         self.direct.close()
         if self._tidying:
             self._tidying.cancel()
-        for task in self._connecting.values():
+        self._closed = True
+        for task in (*self._connecting.values(), *self._reassuring.values()):
             task.cancel()
         for lane in list(self._all):
             lane.close(f"{self._here} left the network")
@@ -173,6 +181,27 @@ class Pool:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._surroundings.quiet, node_id)
 
+    def reassure(self, node: NodeRecord) -> None:
+        """Nothing is known but that a lane to the node was lost: find out, soon, whether it is there all the same."""
+        if node.id not in self._reassuring and not self._closed:
+            task = self._loop.create_task(self._reassure(node), name=f"labc reassures itself of {node}")
+            self._reassuring[node.id] = task
+            task.add_done_callback(lambda _: self._reassuring.pop(node.id, None))
+
+    async def _reassure(self, node: NodeRecord) -> None:
+        pause = _REASSURE_AFTER
+        while True:
+            await asyncio.sleep(random.uniform(1, 1.5) * pause)
+            if not self._surroundings.doubted(node.id):
+                return
+            with suppress(LabcError, TimeoutError):
+                async with asyncio.timeout(self._settings.heartbeat_timeout):
+                    lane = await self.lane(node)
+                    await lane.ping()
+                self._surroundings.heard(node.id)
+                return
+            pause = min(2 * pause, _REASSURE_AGAIN)
+
     def node_lost(self, node: NodeRecord) -> None:
         """The directory gave it up: idle lanes to it are of no more use, and relayed ones have no other way than the
         fabric. Direct ones with calls have their heartbeats."""
@@ -218,7 +247,8 @@ class Pool:
         if lane.peer is not None and not lane.one_way:
             if self._lanes.get(lane.peer.node_id) is lane:
                 del self._lanes[lane.peer.node_id]
-            self._surroundings.doubt(lane.peer.node_id)
+            if lane.peer.node_id not in self._lanes:
+                self._surroundings.doubt(lane.peer.node_id)
         if self.calls is not None:
             self.calls.lane_closed(lane)
 

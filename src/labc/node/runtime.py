@@ -299,7 +299,9 @@ class Runtime:
             if complete():
                 break
             # Some did not hear the question: the root has just changed, and they come back one by one.
-            await asyncio.sleep(min(pause, left))
+            until = min(deadline, self.loop.time() + pause)
+            await asyncio.sleep(min(_ASK_AGAIN, until - self.loop.time()))
+            await self._neighbourhood.changed(until)
             pause *= 2
         return found
 
@@ -332,6 +334,11 @@ class Runtime:
 
     def doubt(self, node_id: str) -> None:
         self._neighbourhood.doubt(node_id)
+        if node := self.doubted(node_id):
+            self._pool.reassure(node)
+
+    def doubted(self, node_id: str) -> NodeRecord | None:
+        return self._neighbourhood.directory.doubted(node_id)
 
     def quiet(self, node_id: str) -> None:
         self._neighbourhood.quiet(node_id, 2 * self.settings.heartbeat_interval)
