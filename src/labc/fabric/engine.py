@@ -112,6 +112,15 @@ def callback(function: Callable[[Any], None], done: Callable[[], None] | None = 
     return zenoh.handlers.Callback(function, done, indirect=False)
 
 
+def _before_fork() -> None:
+    """Another thread may just be importing this, and the child would wait for it for ever."""
+    import ctypes  # noqa: F401
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)
+
+
 def abandon(things: list[Any]) -> None:
     """After fork, in the child: never release these. Their threads are in the parent, and releasing them waits
     for those threads for ever."""

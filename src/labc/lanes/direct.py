@@ -127,9 +127,10 @@ class DirectLane:
             self._settled(0)  # what came right behind the last answer
             if self._is_unix and time.monotonic() - self.used < _FRESH:
                 return self.usable
-            while self._ready(select.POLLIN, 0.0):
-                self._receive(socket.MSG_DONTWAIT)
-                self._settled(0)
+            with suppress(BlockingIOError):
+                while self._ready(select.POLLIN, 0.0):
+                    self._receive(socket.MSG_DONTWAIT)
+                    self._settled(0)
             self._write()  # answers to pings
             self._settled(0)
         except LabcError:

@@ -47,7 +47,10 @@ def allocate(size: int) -> memoryview:
 
 def scratch(size: int) -> memoryview:
     """A writable buffer for the life of a connection, which costs memory only as far as it is written."""
-    return memoryview(_anonymous(size)) if hasattr(mmap, "MAP_ANONYMOUS") else allocate(size)
+    if hasattr(mmap, "MAP_ANONYMOUS"):
+        with suppress(OSError):  # the process may have no more address space
+            return memoryview(_anonymous(size))
+    return allocate(size)
 
 
 def _map(size: int) -> mmap.mmap:
