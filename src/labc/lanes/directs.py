@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from labc.directory import NodeRecord
@@ -19,6 +19,30 @@ _IDLE = 10.0
 """Seconds after which a lane that nobody uses is closed."""
 _CONNECT_WITHIN = 0.25
 """Not long: the lane of the event loop is there, and a node that hangs is to be known within 3 s in all."""
+
+
+class _Busy:
+    """Lanes that threads use now. One that a Ctrl-C made its thread forget is gone.
+
+    No callback tells so, as a WeakSet has: in one, what the Ctrl-C raises would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._refs: set[weakref.ref[DirectLane]] = set()
+
+    def add(self, lane: DirectLane) -> None:
+        if len(self._refs) >= _MAX_PER_NODE:
+            self._refs.difference_update([ref for ref in list(self._refs) if ref() is None])
+        self._refs.add(weakref.ref(lane))
+
+    def discard(self, lane: DirectLane) -> None:
+        self._refs.discard(weakref.ref(lane))
+
+    def __len__(self) -> int:
+        return sum(ref() is not None for ref in list(self._refs))
+
+    def __iter__(self) -> Iterator[DirectLane]:
+        return iter([lane for ref in list(self._refs) if (lane := ref()) is not None])
 
 
 class DirectLanes:
@@ -41,7 +65,7 @@ class DirectLanes:
         self._on_quiet = on_quiet
         self._idle: dict[str, deque[DirectLane]] = {}
         """The one that was used last is at the right end."""
-        self._busy: dict[str, weakref.WeakSet[DirectLane]] = {}
+        self._busy: dict[str, _Busy] = {}
         self._closed = False
 
     def busy(self, node_id: str) -> int:
@@ -63,7 +87,7 @@ class DirectLanes:
                     self._busy[node.id].add(lane)
                     return self._unless_closed(lane)
                 lane.close("")
-        busy = self._busy.setdefault(node.id, weakref.WeakSet())
+        busy = self._busy.setdefault(node.id, _Busy())
         if len(busy) >= _MAX_PER_NODE:
             return None
         greeting = self._greeting(node.id, [ONE_WAY])
@@ -114,7 +138,8 @@ class DirectLanes:
 
     def abandon(self, null: int) -> None:
         """After fork, in the child."""
-        for lanes in (*self._idle.values(), *self._busy.values()):
+        every: list[Iterable[DirectLane]] = [*self._idle.values(), *self._busy.values()]
+        for lanes in every:
             for lane in list(lanes):
                 lane.abandon(null)
 
