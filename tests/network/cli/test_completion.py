@@ -47,4 +47,4 @@ def test_ping_takes_nodes_and_hosts() -> None:
 def test_nobody_there_is_quick_and_silent(network: str) -> None:
     began = time.monotonic()
     assert complete("labc call ") == []
-    assert time.monotonic() - began < 3  # 0.8 on an idle machine; a call would look for 5
+    assert time.monotonic() - began < 1.5
