@@ -131,7 +131,7 @@ class DirectLanes:
             while idle:
                 with suppress(IndexError):
                     lane = idle.popleft()
-                    if lane.used > limit:
+                    if lane.used > limit and not self._closed:  # then another thread may be closing the rest
                         idle.appendleft(lane)
                         break
                     lane.close("it is not used any more")

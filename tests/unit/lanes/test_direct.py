@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -577,6 +578,27 @@ def test_closed_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lanes.take(NodeRecord("peer", "0", "host", "peer"), "unix/@x", time.monotonic() + 5) is None
         assert mine.fileno() == -1
         assert lanes.busy("peer") == 0
+
+
+def test_closed_while_an_idle_one_is_looked_at() -> None:
+    lanes = direct_lanes()
+
+    class Idle:
+        closed = False
+
+        @property
+        def used(self) -> float:
+            lanes._closed = True  # another thread closes all, and does not see this one just now
+            lanes.close_idle(unused_for=0.0)
+            return time.monotonic()
+
+        def close(self, reason: str) -> None:
+            self.closed = True
+
+    idle = Idle()
+    lanes._idle["peer"] = deque([idle])  # type: ignore[list-item]
+    lanes.close_idle()
+    assert idle.closed
 
 
 def test_too_late_to_connect() -> None:
