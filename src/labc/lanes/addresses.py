@@ -34,9 +34,19 @@ def tcp_endpoint(address: str) -> tuple[str, int] | None:
     """Host and port, if it is the address of a TCP socket that can be understood."""
     kind, _, rest = address.partition("/")
     host, _, port = rest.rpartition(":")
-    if kind != "tcp" or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    host = host.strip("[]")
+    if kind != "tcp" or not _is_ip(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         return None
-    return host.strip("[]"), int(port)
+    return host, int(port)
+
+
+def _is_ip(text: str) -> bool:
+    """A name would have to be looked up."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def reachable(addresses: Iterable[str], same_host: bool) -> list[str]:

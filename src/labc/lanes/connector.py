@@ -66,6 +66,7 @@ class Connector:
         self._relays = relays
         self._new_lane = new_lane
         self._loop = asyncio.get_running_loop()
+        self._beginning: set[asyncio.Task[None]] = set()
         self.reached_at: dict[str, str] = {}
         """By node: an address at which it was reached."""
 
@@ -126,12 +127,8 @@ class Connector:
     async def _at(self, address: str, node_id: str) -> Lane:
         lane = self._new_lane(node_id)
         try:
-            if (path := unix_path(address)) is not None:
-                await self._at_unix(lane, path)
-            elif (endpoint := tcp_endpoint(address)) is not None:
-                await self._loop.create_connection(lambda: lane, *endpoint)
-            else:
-                raise ConnectionError(f"{address}: not an address this version knows")
+            connection = await self._connected(address)
+            await self._begin(lane, connection)
             await lane.greeting()
         except OSError as error:
             lane.close()
@@ -144,16 +141,51 @@ class Connector:
         self.reached_at[node_id] = address
         return lane
 
-    async def _at_unix(self, lane: Lane, path: str) -> None:
-        """With a socket of our own, as libuv's loop can't connect to a name that is no file."""
-        connection = socket.socket(socket.AF_UNIX)
+    async def _connected(self, address: str) -> socket.socket:
+        """A socket of our own: libuv's loop can't connect to a Unix name that is no file.
+
+        Raises OSError: nobody takes connections there.
+        """
+        path, endpoint = unix_path(address), tcp_endpoint(address)
+        if path is None and endpoint is None:
+            raise ConnectionError(f"{address}: not an address this version knows")
+        family = socket.AF_UNIX if path else socket.AF_INET6 if endpoint and ":" in endpoint[0] else socket.AF_INET
+        connection = socket.socket(family)
         try:
             connection.setblocking(False)
-            await self._loop.sock_connect(connection, path)
-            await self._loop.create_unix_connection(lambda: lane, sock=connection)
+            if path is not None:
+                # At once or not at all. Event loops wait where there is no room, and take that for success.
+                connection.connect(path)
+            elif endpoint is not None:
+                await self._loop.sock_connect(connection, endpoint)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
             connection.close()
             raise
+        return connection
+
+    async def _begin(self, lane: Lane, connection: socket.socket) -> None:
+        """Let the lane talk on this socket. Cancelling leaves that to end by itself, as a lane that is closed does: in
+        the middle libuv's loop forgets to tell the lane that its connection is gone."""
+        beginning = self._loop.create_task(self._hand_over(lane, connection), name="labc connection")
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
+        beginning.add_done_callback(_retrieve)
+        await asyncio.shield(beginning)
+
+    async def _hand_over(self, lane: Lane, connection: socket.socket) -> None:
+        unix = connection.family == getattr(socket, "AF_UNIX", None)
+        create = self._loop.create_unix_connection if unix else self._loop.create_connection
+        try:
+            await create(lambda: lane, sock=connection)
+        except BaseException:
+            if isinstance(self._loop, asyncio.BaseEventLoop):
+                connection.close()
+            raise
+        finally:
+            if not isinstance(self._loop, asyncio.BaseEventLoop):
+                # The number is libuv's now. It has closed it, and somebody else may have it, if the peer was gone.
+                connection.detach()
 
     async def _relayed(self, node: NodeRecord) -> Lane:
         while True:
@@ -181,7 +213,7 @@ def _lose(lane: Lane) -> None:
         lane.close("another way to this node was faster")
 
 
-def _retrieve(task: asyncio.Task[Lane]) -> None:
+def _retrieve(task: asyncio.Task[Any]) -> None:
     """Its error is no surprise, even if nobody waits for it any more."""
     if not task.cancelled():
         task.exception()

@@ -130,6 +130,8 @@ class Pool:
         lane = self._lanes.get(node.id)
         if lane is not None and lane.usable:
             return lane
+        if self._closed:
+            raise PeerLostError(str(node), "this node has left the network itself", ran="no")
         task = self._connecting.get(node.id)
         if task is None or task.done():  # done, and its lane closed already
             task = self._connecting[node.id] = self._loop.create_task(self._connector.connect(node))
@@ -183,10 +185,15 @@ class Pool:
 
     def reassure(self, node: NodeRecord) -> None:
         """Nothing is known but that a lane to the node was lost: find out, soon, whether it is there all the same."""
-        if node.id not in self._reassuring and not self._closed:
+        task = self._reassuring.get(node.id)
+        if (task is None or task.done()) and not self._closed:
             task = self._loop.create_task(self._reassure(node), name=f"labc reassures itself of {node}")
             self._reassuring[node.id] = task
-            task.add_done_callback(lambda _: self._reassuring.pop(node.id, None))
+            task.add_done_callback(lambda done: self._reassured(node.id, done))
+
+    def _reassured(self, node_id: str, task: asyncio.Task[None]) -> None:
+        if self._reassuring.get(node_id) is task:
+            del self._reassuring[node_id]
 
     async def _reassure(self, node: NodeRecord) -> None:
         pause = _REASSURE_AFTER
@@ -194,10 +201,15 @@ class Pool:
             await asyncio.sleep(random.uniform(1, 1.5) * pause)
             if not self._surroundings.doubted(node.id):
                 return
-            with suppress(LabcError, TimeoutError):
+            try:
                 async with asyncio.timeout(self._settings.heartbeat_timeout):
                     lane = await self.lane(node)
                     await lane.ping()
+            except (LabcError, TimeoutError):
+                pass
+            except Exception:
+                logger.exception("%s can't be asked for a sign of life; this is tried again", node)
+            else:
                 self._surroundings.heard(node.id)
                 return
             pause = min(2 * pause, _REASSURE_AGAIN)
@@ -210,9 +222,9 @@ class Pool:
         for lane in list(self._all):
             if lane.peer is not None and lane.peer.node_id == node.id and (lane.idle or lane.kind == "relay"):
                 lane.close("it is not in the network any more")
-        task = self._connecting.get(node.id)
-        if task is not None:
-            task.cancel()
+        for task in (self._connecting.get(node.id), self._reassuring.get(node.id)):
+            if task is not None:
+                task.cancel()
 
     # LaneOwner
 

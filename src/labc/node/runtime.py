@@ -109,9 +109,11 @@ class Runtime:
             self._keeper.cancel()
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
-        await asyncio.gather(self._topics.close(), self._provider.close(_CLOSE_WITHIN))
-        self._neighbourhood.close()
-        self._pool.close()
+        try:
+            await asyncio.gather(self._topics.close(), self._provider.close(_CLOSE_WITHIN))
+        finally:
+            self._neighbourhood.close()
+            self._pool.close()
         await self.fabric.close()
         self.closed.set()
 

@@ -66,6 +66,15 @@ def test_vanished_and_doubted_is_lost_at_once_in_either_order(directory: Directo
     assert directory.nodes() == []
 
 
+def test_who_is_doubted(directory: Directory) -> None:
+    assert directory.doubted("a") is None
+    directory.node_doubted("a")
+    assert directory.doubted("a") == A
+    directory.node_heard("a")
+    assert directory.doubted("a") is None
+    assert directory.doubted("nobody") is None
+
+
 def test_a_node_that_is_heard_again_is_not_doubted(directory: Directory) -> None:
     directory.node_doubted("a")
     directory.node_heard("a")

@@ -18,7 +18,18 @@ def test_unix_addresses_are_abstract() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "tcp/", "tcp/host", "tcp/host:0", "tcp/host:99999", "tcp/:80", "udp/h:1", "tcp/h:x"]
+    "address",
+    [
+        "",
+        "tcp/",
+        "tcp/host",
+        "tcp/host:80",
+        "tcp/10.0.0.1:0",
+        "tcp/10.0.0.1:99999",
+        "tcp/:80",
+        "udp/10.0.0.1:1",
+        "tcp/10.0.0.1:x",
+    ],
 )
 def test_what_is_no_address_is_none(address: str) -> None:
     assert tcp_endpoint(address) is None
