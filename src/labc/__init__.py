@@ -30,13 +30,16 @@ from labc.blocking import (
     functions,
     init,
     messages,
+    node_events,
     nodes,
     ping,
     publish,
     register,
     serve,
     subscribe,
+    watch_nodes,
 )
+from labc.directory import NodeEvent
 from labc.errors import (
     ArgumentsError,
     BlockingCallError,
@@ -56,8 +59,9 @@ from labc.errors import (
     RemoteError,
     SettingsError,
 )
+from labc.eventstreams import BlockingNodeEvents
 from labc.functions import CallContext, Outcome, Registration, current_call
-from labc.node import FunctionInfo, Node, NodeInfo
+from labc.node import FunctionInfo, Node, NodeEvents, NodeInfo, NodeWatch
 from labc.settings import Settings
 from labc.topics import Message, Messages, Sender, Subscription, current_message
 from labc.version import __version__
@@ -67,6 +71,7 @@ __all__ = [
     "ArgumentsError",
     "BlockingCallError",
     "BlockingMessages",
+    "BlockingNodeEvents",
     "BlockingVerbs",
     "CallContext",
     "CallTimeoutError",
@@ -81,7 +86,10 @@ __all__ = [
     "Messages",
     "NameInvalidError",
     "Node",
+    "NodeEvent",
+    "NodeEvents",
     "NodeInfo",
+    "NodeWatch",
     "NotFoundError",
     "Outcome",
     "OutsideError",
@@ -106,10 +114,12 @@ __all__ = [
     "functions",
     "init",
     "messages",
+    "node_events",
     "nodes",
     "ping",
     "publish",
     "register",
     "serve",
     "subscribe",
+    "watch_nodes",
 ]

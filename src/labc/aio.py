@@ -19,8 +19,19 @@ from typing import Any, Self, TypeVar
 from labc.blocking import terminated_by_signal, welcome
 from labc.directory import check_pattern
 from labc.errors import ClosedError
+from labc.eventstreams import AnyLoopNodeEvents
 from labc.functions import being_spawned, current_call, in_pool
-from labc.node import AsyncVerbs, Face, Node, Operation, Registering, Runtime, process
+from labc.node import (
+    AsyncVerbs,
+    Callback,
+    Face,
+    Node,
+    NodeWatch,
+    Operation,
+    Registering,
+    Runtime,
+    process,
+)
 from labc.portal import portal
 from labc.topics import Message, Messages, current_message
 
@@ -39,6 +50,12 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
 
     def messages(self, pattern: str, *, queue_size: int | None = None) -> AnyLoopMessages:
         return AnyLoopMessages(self, check_pattern(pattern), queue_size)
+
+    def node_events(self) -> AnyLoopNodeEvents:
+        return AnyLoopNodeEvents(_node)
+
+    async def watch_nodes(self, callback: Callback) -> NodeWatch:
+        return await (await _node()).watch_nodes(callback)
 
     def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         portal.configure({"name": name, "network": network, **settings})
@@ -114,12 +131,14 @@ close = _verbs.close
 functions = _verbs.functions
 init = _verbs.init
 messages = _verbs.messages
+node_events = _verbs.node_events
 nodes = _verbs.nodes
 ping = _verbs.ping
 publish = _verbs.publish
 register = _verbs.register
 serve = _verbs.serve
 subscribe = _verbs.subscribe
+watch_nodes = _verbs.watch_nodes
 
 __all__ = [
     "Node",
@@ -132,10 +151,12 @@ __all__ = [
     "functions",
     "init",
     "messages",
+    "node_events",
     "nodes",
     "ping",
     "publish",
     "register",
     "serve",
     "subscribe",
+    "watch_nodes",
 ]

@@ -16,8 +16,21 @@ from typing import Any
 
 from labc.directory import NodeRecord, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
+from labc.eventstreams import BlockingNodeEvents
 from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
-from labc.node import Face, FunctionInfo, Node, NodeInfo, Registering, Runtime, Verbs, process
+from labc.node import (
+    Callback,
+    Face,
+    FunctionInfo,
+    Node,
+    NodeInfo,
+    NodeWatch,
+    Registering,
+    Runtime,
+    Verbs,
+    check_callback,
+    process,
+)
 from labc.portal import Portal, portal, running_loop
 from labc.topics import Message, Messages, Subscription
 
@@ -90,6 +103,13 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
 
     def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
         return BlockingMessages(self._portal, check_pattern(pattern), queue_size)
+
+    def node_events(self) -> BlockingNodeEvents:
+        return BlockingNodeEvents(self._portal)
+
+    def watch_nodes(self, callback: Callback) -> NodeWatch:
+        check_callback(callback)
+        return self._portal.run("watch_nodes", lambda rooms: rooms.watching.watch(callback))
 
     def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         self._portal.configure({"name": name, "network": network, **settings})
@@ -207,9 +227,11 @@ close = _verbs.close
 functions = _verbs.functions
 init = _verbs.init
 messages = _verbs.messages
+node_events = _verbs.node_events
 nodes = _verbs.nodes
 ping = _verbs.ping
 publish = _verbs.publish
 register = _verbs.register
 serve = _verbs.serve
 subscribe = _verbs.subscribe
+watch_nodes = _verbs.watch_nodes

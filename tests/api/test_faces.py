@@ -14,8 +14,9 @@ from labc.node import AsyncVerbs, Face, Node, Verbs
 from labc.topics import Messages
 
 ASKING = ("at", "call", "call_all", "functions", "nodes", "ping", "publish")
-FACE = (*ASKING, "close", "init", "messages", "register", "serve", "subscribe")
-NOT_AWAITED = ("at", "init", "messages", "register", "subscribe")
+FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "subscribe", "watch_nodes")
+NOT_AWAITED = ("at", "init", "messages", "node_events", "register", "subscribe")
+ITERATED = ("messages", "node_events")
 
 
 def test_both_modules_export_the_same_verbs() -> None:
@@ -35,7 +36,7 @@ def test_what_is_awaited(verb: str) -> None:
     assert inspect.iscoroutinefunction(getattr(aio, verb)) is (verb not in NOT_AWAITED)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in FACE if verb not in ("at", "messages", "register", "subscribe")])
+@pytest.mark.parametrize("verb", [verb for verb in FACE if verb not in ("at", *ITERATED, "register", "subscribe")])
 def test_they_return_the_same(verb: str) -> None:
     assert typing.get_type_hints(getattr(labc, verb))["return"] == typing.get_type_hints(getattr(aio, verb))["return"]
 
@@ -96,7 +97,7 @@ def test_what_verbs_return_is_exported() -> None:
         for module in (labc, aio):
             hints = typing.get_type_hints(getattr(module, verb))
             seen |= _classes(hints["return"])
-    for cls in seen - {AsyncVerbs, labc.directory.NodeRecord, aio.AnyLoopMessages}:
+    for cls in seen - {AsyncVerbs, labc.directory.NodeRecord, aio.AnyLoopMessages, aio.AnyLoopNodeEvents}:
         assert getattr(labc, cls.__name__, None) is cls, cls
 
 
@@ -108,7 +109,21 @@ def _classes(hint: typing.Any) -> set[type]:
 
 
 @pytest.mark.parametrize(
-    "cls", [labc.Registration, labc.Subscription, labc.CallContext, labc.Message, Messages, labc.BlockingMessages, Face]
+    "cls",
+    [
+        labc.Registration,
+        labc.Subscription,
+        labc.CallContext,
+        labc.Message,
+        Messages,
+        labc.BlockingMessages,
+        labc.NodeEvent,
+        labc.NodeEvents,
+        labc.BlockingNodeEvents,
+        aio.AnyLoopNodeEvents,
+        labc.NodeWatch,
+        Face,
+    ],
 )
 def test_public_methods_of_what_a_user_gets_are_documented(cls: type) -> None:
     for name, thing in vars(cls).items():

@@ -37,9 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "node": BELOW | CAPABILITIES | {"registry", "version"},
     "jobs": set(),
     "portal": BELOW | CAPABILITIES | {"node", "jobs"},
-    "blocking": BELOW | CAPABILITIES | {"node", "portal"},
-    "aio": BELOW | CAPABILITIES | {"node", "portal", "blocking"},
-    "": BELOW | CAPABILITIES | {"node", "aio", "blocking", "version"},
+    "eventstreams": BELOW | {"node", "portal"},
+    "blocking": BELOW | CAPABILITIES | {"node", "portal", "eventstreams"},
+    "aio": BELOW | CAPABILITIES | {"node", "portal", "eventstreams", "blocking"},
+    "": BELOW | CAPABILITIES | {"node", "aio", "blocking", "eventstreams", "version"},
     "testing": BASE | {"node", "fabric"},
     **dict.fromkeys(("gateway", "bridges", "host"), PUBLIC),
     "cli": PUBLIC | {"blocking"},  # `labc serve` has to know what a program registered, and outlive its serve()

@@ -10,12 +10,18 @@ import labc
 from labc.cli.joining import joined
 from labc.cli.options import Host, Json, Network, Node, Timeout, asked_for
 from labc.cli.output import complain, print_json, print_table
+from labc.cli.watch import print_events
 
 _COLUMNS = ("NODE", "HOST", "ID", "ROOT", "FUNCTIONS", "RUNNING", "SERVED", "FAILED", "DROPPED")
 
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", "-v", help="Also topics, addresses, lanes, process and version.", show_default=False),
+]
+
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Print who joins, leaves and is lost, as it happens.", show_default=False),
 ]
 
 
@@ -26,17 +32,25 @@ def nodes(
     host: Host = None,
     node: Node = None,
     verbose: Verbose = False,
+    watch: Watch = False,
 ) -> None:
     """List the nodes of the network.
 
     [bold]Examples[/bold]
       labc nodes
       labc nodes -v --host robot1
+      labc nodes --watch
 
     It prints each node's name, host and id, whether it is its host's root, how
     many functions it offers, how many calls run there, were served and failed,
     and how many messages came faster than it handled them.
+    With --watch, a line for each event: time, what happened (joined, suspect,
+    back, left, lost), node, host; with --json, an object a line. Ctrl-C ends it.
     """
+    if watch:
+        with joined(network, as_json=as_json):
+            print_events(timeout, host, node, as_json=as_json)
+        return
     with joined(network, as_json=as_json):
         found = [info for info in labc.at(timeout=timeout, host=host, node=node).nodes() if not info.here]
     if as_json:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import select
-import stat
-import sys
-import threading
-import time
-from collections.abc import Callable
-from os import fstat
 from typing import Annotated, Any
 
 import typer
 
 import labc
 from labc.cli.joining import fail, joined
+from labc.cli.lasting import close_when, reader_is_gone
 from labc.cli.options import Json, LeaveAfter, Network, whole_number
 from labc.cli.output import complain, json_text, one_line
 
 _QUEUE_SIZE = 100_000
-
-_AT_MOST = 3600.0
-"""Seconds for which is waited at once: the system can't wait for very long times."""
 
 Pattern = Annotated[
     str, typer.Argument(metavar="PATTERN", help="A topic; * stands for one level, ** for any number of them.")
@@ -53,7 +44,7 @@ def subscribe(
     show = _json_line if as_json else _line
     came = 0
     with joined(network, as_json=as_json), labc.messages(pattern, queue_size=_QUEUE_SIZE) as messages:
-        _close_when(messages.close, timeout)
+        close_when(messages.close, timeout)
         complain(f"listening to {pattern!r}; Ctrl-C ends it")
         for message in messages:
             print(show(message), flush=True)
@@ -63,7 +54,7 @@ def subscribe(
         dropped = messages.dropped
     if dropped:
         complain(f"{dropped} messages came faster than they could be printed, and were dropped")
-    if count is not None and came < count and not _ends_within(_stdout_pipe(), 0):
+    if count is not None and came < count and not reader_is_gone():
         fail(f"{came} of {count} messages came")
 
 
@@ -84,36 +75,3 @@ def _json_line(message: labc.Message) -> str:
         "sender": message.sender,
     }
     return json_text(form)
-
-
-def _close_when(close: Callable[[], object], timeout: float | None) -> None:
-    """Call it when the time is over, or when nobody reads stdout any more (``| head -1``)."""
-
-    def watch() -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pipe = _stdout_pipe()
-        while pipe is not None or deadline is not None:
-            left = _AT_MOST if deadline is None else min(deadline - time.monotonic(), _AT_MOST)
-            if left <= 0 or _ends_within(pipe, left):
-                break
-        else:
-            return
-        close()
-
-    threading.Thread(target=watch, name="labc subscribe", daemon=True).start()
-
-
-def _stdout_pipe() -> Any:
-    """What tells that the pipe on stdout was closed at its other end; None if there is no pipe."""
-    if not hasattr(select, "poll") or not stat.S_ISFIFO(fstat(sys.stdout.fileno()).st_mode):
-        return None
-    pipe = select.poll()
-    pipe.register(sys.stdout.fileno(), 0)  # errors and the other end's closing are always told
-    return pipe
-
-
-def _ends_within(pipe: Any, seconds: float) -> bool:
-    if pipe is None:
-        time.sleep(seconds)
-        return False
-    return bool(pipe.poll(seconds * 1000))

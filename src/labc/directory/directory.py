@@ -8,10 +8,11 @@ tells more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from labc.directory.choosing import Candidate
+from labc.directory.node_events import Standing
 from labc.directory.records import NodeRecord, Offer
 
 
@@ -171,6 +172,14 @@ class Directory:
     def alive(self) -> list[NodeRecord]:
         """The nodes that no lane has given up, though they may be slow, or away from the fabric for a moment."""
         return [node.record for node in self._nodes.values() if not node.doubted]
+
+    def standings(self) -> Iterator[Standing]:
+        """All nodes, and how each is seen now; for a :class:`History`."""
+        for node in self._nodes.values():
+            vanished = node.vanished is not None
+            by_lanes = node.doubted or node.quiet_until is not None
+            unknown = vanished and not by_lanes and not self._connected
+            yield Standing(node.record, vanished, None if unknown else vanished or by_lanes)
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""

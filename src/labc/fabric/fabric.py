@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.6
 _SPREAD_WITHIN = 1.0
+_GOODBYE_WITHIN = 0.1
 _LONGEST = 1e6
 """Seconds. The engine refuses what is for ever."""
 
@@ -162,6 +163,19 @@ class Fabric:
         presence, self._presence = self._presence, None
         if presence is not None:
             presence.undeclare()
+
+    async def say_goodbye(self) -> None:
+        """Tell those who watch the nodes that this one is about to leave, so that the end of its token means no loss.
+
+        Takes 0.1 s at most. Where it fails, this node is lost to them.
+        """
+        with suppress(TimeoutError, ClosedError, FabricError):
+            async with asyncio.timeout(_GOODBYE_WITHIN):
+                await self._run(self._put_goodbye)
+
+    def _put_goodbye(self) -> None:
+        key = self.keys.goodbye(self.here.id)
+        self._session.put(key, b"", priority=zenoh.Priority.REAL_TIME, express=True)
 
     def _declare_presence(self) -> None:
         if self._presence is None and self._presence_wanted:

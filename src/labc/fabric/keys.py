@@ -1,6 +1,7 @@
 """PURE. How labc's things are named on the fabric, as Zenoh key expressions::
 
     labc/<network>/network/node/<id>/<host id>/<host>/<name>   token: this node is here
+    labc/<network>/network/goodbye/<id>                        publication: this node leaves
     labc/<network>/network/function/<name>/<host id>/<id>      token: this node offers this function
     labc/<network>/network/hold/<id>/<pattern>                 token: this subscriber holds publishers back
     labc/<network>/network/topic/<topic>                       publications
@@ -78,6 +79,18 @@ class Keys:
     def parse_node(self, key: str) -> NodeRecord | None:
         parts = self._parts(key, "node", 4)
         return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3])) if parts else None
+
+    def goodbye(self, node_id: str) -> str:
+        return f"{self.base}/goodbye/{node_id}"
+
+    @property
+    def all_goodbyes(self) -> str:
+        return f"{self.base}/goodbye/*"
+
+    def parse_goodbye(self, key: str) -> str | None:
+        """The id of the node that leaves."""
+        parts = self._parts(key, "goodbye", 1)
+        return parts[0] if parts else None
 
     def function(self, name: str, record: NodeRecord) -> str:
         return f"{self.base}/function/{escape(name)}/{record.host_id}/{record.id}"

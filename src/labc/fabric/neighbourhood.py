@@ -34,6 +34,8 @@ class Neighbourhood:
         self._closed = False
         self.on_change: Callable[[], None] = lambda: None
         """Called on the loop when anything changes."""
+        self.on_standing: Callable[[], None] = lambda: None
+        """The same, for whoever watches the nodes; also when this node's own link goes."""
 
     async def open(self) -> None:
         """Returns when every node that was there is known."""
@@ -59,6 +61,7 @@ class Neighbourhood:
             self._changed()
         else:
             self.directory.fabric_lost()
+            self.on_standing()
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -198,6 +201,7 @@ class Neighbourhood:
         if self._closed:
             return
         self.on_change()
+        self.on_standing()
         self.wake()
         if appeared_only:  # nothing expires sooner than before, and to look takes its time where hundreds appear
             return

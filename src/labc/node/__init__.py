@@ -6,18 +6,23 @@ from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
 from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
+from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
 __all__ = [
     "AsyncVerbs",
+    "Callback",
     "Face",
     "FunctionInfo",
     "Node",
+    "NodeEvents",
     "NodeInfo",
+    "NodeWatch",
     "Operation",
     "Registering",
     "Runtime",
     "TopicDetails",
     "Verbs",
+    "check_callback",
     "process",
     "run_operation",
 ]

@@ -129,6 +129,35 @@ class Face(ABC):
         """
 
     @abstractmethod
+    def node_events(self) -> Any:
+        """Iterate over what becomes of the other nodes of the network, as :class:`labc.NodeEvent`.
+
+        First it tells ``"joined"`` of each node that is there already. Of each node it tells, in this order and each
+        once: ``"joined"``, any number of ``"suspect"`` (it may be lost) with ``"back"`` (it is not), and in the end
+        ``"left"`` (it said goodbye) or ``"lost"`` (it was killed, stopped or cut off). One that was lost and can be
+        reached again joins again. The node that watches is not among them.
+
+        It ends when this program leaves the network.
+        """
+
+    @abstractmethod
+    def watch_nodes(self, callback: Any) -> Any:
+        """Have a function called with each :class:`labc.NodeEvent`, one after the other; see ``node_events``.
+
+        Joins the network, if this program is not in it, and watches until it leaves, or until the handle's ``close()``.
+
+        Args:
+            callback: called in a thread with one event; a coroutine function is awaited on the node's loop. What it
+                raises is logged, and it is called with the next event all the same.
+
+        Returns:
+            A handle with ``close()``, also for a ``with`` statement.
+
+        Raises:
+            TypeError: the callback is no function.
+        """
+
+    @abstractmethod
     def init(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         """Choose the settings of this program's own node, before anything else is done.
 

@@ -15,6 +15,7 @@ from labc.node.identity import host_id, host_name, program_name
 from labc.node.process import process
 from labc.node.runtime import Runtime
 from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
+from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 from labc.registry import Registry
 from labc.settings import Settings
 from labc.topics import Messages, Subscription
@@ -124,6 +125,19 @@ class Node(AsyncVerbs, Registering):
             NameInvalidError: the pattern can't be used; says where the mistake is.
         """
         return self._running().messages(check_pattern(pattern), queue_size)
+
+    def node_events(self) -> NodeEvents:
+        """Iterate over what becomes of the other nodes; see :class:`labc.NodeEvents`."""
+        return self._running().watching.events()
+
+    async def watch_nodes(self, callback: Callback) -> NodeWatch:
+        """Have a function called when another node joins, leaves or is lost; see ``labc.watch_nodes``.
+
+        Raises:
+            ClosedError: this node is not running.
+        """
+        check_callback(callback)
+        return await self._do(lambda rooms: rooms.watching.watch(callback))
 
     async def declared(self) -> None:
         """Returns when everything registered or subscribed so far is known to the network."""

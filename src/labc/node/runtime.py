@@ -18,6 +18,7 @@ from labc.functions import Caller, Options, Outcome, Provider, Registration, cur
 from labc.lanes import Pool
 from labc.node.details import Catalogue, Details, FunctionDetails, FunctionInfo, NodeInfo, Question, TopicDetails
 from labc.node.watchdog import Watchdog
+from labc.node.watching import Watching
 from labc.registry import Registry
 from labc.settings import Settings
 from labc.topics import Messages, Sender, Subscription, Topics
@@ -64,6 +65,7 @@ class Runtime:
         self._pool.calls = self._provider
         self.caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
         self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
+        self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
         self._watchdog = Watchdog(
             self.loop,
             settings.heartbeat_timeout,
@@ -110,7 +112,8 @@ class Runtime:
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
         try:
-            await asyncio.gather(self._topics.close(), self._provider.close(_CLOSE_WITHIN))
+            leaving = self.fabric.say_goodbye(), self.watching.close()
+            await asyncio.gather(*leaving, self._topics.close(), self._provider.close(_CLOSE_WITHIN))
         finally:
             self._neighbourhood.close()
             self._pool.close()
