@@ -88,6 +88,9 @@ class Watching:
         self._lock = asyncio.Lock()
         self._history: History | None = None
         self._goodbyes: Declared | None = None
+        self._unheard: Callable[[], int] = lambda: 0
+        """Goodbyes that were dropped so far because the loop was too slow for them."""
+        self._unheard_told = 0
         self._inflows: list[Inflow] = []
         self._watches: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -146,7 +149,8 @@ class Watching:
         self._history = History(self._here.id, self._settings.presence_grace)
         try:
             key = self._fabric.keys.all_goodbyes
-            self._goodbyes, _ = await self._fabric.subscribe(key, self._goodbyes_came, _MAX_GOODBYES)
+            self._unheard_told = 0
+            self._goodbyes, self._unheard = await self._fabric.subscribe(key, self._goodbyes_came, _MAX_GOODBYES)
             await self._fabric.spread()  # or the first to leave would not be heard
             self._check_open()
         except BaseException:
@@ -172,6 +176,9 @@ class Watching:
             node_id = self._fabric.keys.parse_goodbye(publication.key)
             if node_id is not None and self._history is not None:
                 self._history.goodbye(node_id, now)
+        if (unheard := self._unheard()) > self._unheard_told:
+            self._unheard_told = unheard
+            logger.warning("%d goodbyes of nodes came too fast to be heard: these nodes will be called lost", unheard)
         self._look()
 
     def _look(self) -> None:
