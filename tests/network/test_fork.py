@@ -34,6 +34,8 @@ def child():
         "functions": lambda: labc.functions(),
         "ping": lambda: labc.ping(),
         "messages": lambda: labc.messages("t"),
+        "node_events": lambda: labc.node_events(),
+        "watch_nodes": lambda: labc.watch_nodes(print),
         "serve": lambda: labc.serve(),
         "aio": lambda: __import__("asyncio").run(aio.call("echo", 1)),
     }.items():
@@ -46,6 +48,7 @@ def child():
             print(name, "did not raise")
     handle = labc.register(len, name="len")
     handle.close()
+    watch.close()
     labc.close()
     print("child", time.monotonic() - started < 0.5, flush=True)
 """
@@ -58,6 +61,7 @@ import labc
 from labc import aio
 labc.register(lambda: 1, name="mine")
 labc.subscribe(print, topic="t")
+watch = labc.watch_nodes(lambda event: None)
 assert labc.call("echo", 1) == 1
 {CHILD}
 {fork}

@@ -120,6 +120,16 @@ def test_who_let_go_of_it_watches_no_more(serve, until) -> None:
     until(lambda: not watching._inflows and watching._history is None)
 
 
+def test_a_new_watch_is_not_told_of_who_has_left(serve) -> None:
+    program = serve(SERVER, "a", name="a")
+    with Watcher() as watcher:
+        watcher.expect("joined a")
+        program.terminate()
+        watcher.expect("left a")
+    with Watcher() as watcher:  # the directory has it still, for a second
+        watcher.told_nothing_within(1.5)
+
+
 def test_several_readers_are_told_the_same(serve) -> None:
     readers = [labc.node_events() for _ in range(3)]
     program = serve(SERVER, "a", name="a")

@@ -8,7 +8,7 @@ import typer
 
 import labc
 from labc.cli.joining import joined
-from labc.cli.options import Host, Json, Network, Node, Timeout, asked_for
+from labc.cli.options import Host, Json, Network, Node, NodesTimeout, asked_for
 from labc.cli.output import complain, print_json, print_table
 from labc.cli.watch import print_events
 
@@ -28,7 +28,7 @@ Watch = Annotated[
 def nodes(
     as_json: Json = False,
     network: Network = None,
-    timeout: Timeout = None,
+    timeout: NodesTimeout = None,
     host: Host = None,
     node: Node = None,
     verbose: Verbose = False,
@@ -47,6 +47,8 @@ def nodes(
     With --watch, a line for each event: time, what happened (joined, suspect,
     back, left, lost), node, host; with --json, an object a line. Ctrl-C ends it.
     """
+    if watch and verbose:
+        raise typer.BadParameter("--watch and --verbose don't go together")
     if watch:
         with joined(network, as_json=as_json):
             print_events(timeout, host, node, as_json=as_json)

@@ -92,6 +92,9 @@ Network = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, _seconds_option("How long to wait for answers.")]
+NodesTimeout = Annotated[
+    float | None, _seconds_option("How long to wait for answers; with --watch, when to leave.", "--timeout")
+]
 CallTimeout = Annotated[
     float | None,
     _seconds_option(rf"How long to wait for the result. \[default: {_DEFAULTS.timeout:g}]", "--timeout"),

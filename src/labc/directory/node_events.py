@@ -93,6 +93,8 @@ class History:
             if node.id == self._here:
                 continue
             if (life := absent.pop(node.id, None)) is None:
+                if standing.vanished:  # before anybody watched: it is gone, or joins when it is there
+                    continue
                 life = self._lives[node.id] = _Life(node)
                 changes.append(("joined", node))
             changes += [(kind, node) for kind in life.seen(standing, now, self._patience)]

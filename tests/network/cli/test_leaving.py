@@ -54,6 +54,13 @@ def test_subscribe(number: int, code: int, begin: Begin) -> None:
     leave(subscriber, number, code)
 
 
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_watching_nodes(number: int, code: int, begin: Begin) -> None:
+    watcher = begin("nodes", "--watch")
+    watcher.expect(re.compile("watching"), stream="stderr")
+    leave(watcher, number, code)
+
+
 def test_ping(server: Program, begin: Begin) -> None:
     ping = begin("ping", "server", "--count", 0)
     ping.expect(re.compile("ms$"))

@@ -245,3 +245,47 @@ def on_a_terminal(*arguments: str) -> str:
     os.close(master)
     assert labc.wait(10) == 0, printed
     return re.sub(r"\x1b\[[0-9;]*m", "", printed.decode())
+
+
+WATCHES = re.compile("^labc: watching the nodes")
+
+
+def test_nodes_can_be_watched(begin: Begin, tmp_path: Path, server: Program) -> None:
+    watcher = begin("nodes", "--watch")
+    watcher.expect(WATCHES, stream="stderr")
+    watcher.expect(re.compile(rf"^\d\d:\d\d:\d\d\.\d{{3}}  joined   server on {re.escape(socket.gethostname())}$"))
+    (tmp_path / "guest.py").write_text("")
+    guest = begin("serve", tmp_path / "guest.py")
+    watcher.expect(re.compile("  joined   guest on "))
+    guest.terminate()
+    watcher.expect(re.compile("  left     guest on "))
+    server.kill()
+    watcher.expect(re.compile("  lost     server on "))
+
+
+def test_nodes_can_be_watched_by_programs(run: Run, server: Program) -> None:
+    watched = run("nodes", "--watch", "--json", "--timeout", 0.3)
+    [event] = map(json.loads, watched.stdout.splitlines())
+    assert (event["kind"], event["name"]) == ("joined", "server")
+    assert event["time"].endswith("+00:00")
+    [node] = json.loads(run("nodes", "--json").stdout)
+    assert (event["id"], event["host_id"], event["host"]) == (node["id"], node["host_id"], node["host"])
+
+
+@pytest.mark.usefixtures("server")
+def test_only_some_nodes_can_be_watched(run: Run) -> None:
+    assert "joined" in run("nodes", "--watch", "--node", "server", "--timeout", 0.3).stdout
+    assert run("nodes", "--watch", "--node", "nobody", "--timeout", 0.3).stdout == ""
+    assert run("nodes", "--watch", "--host", "nowhere", "--timeout", 0.3).stdout == ""
+
+
+def test_nodes_are_watched_or_told_in_full(run: Run) -> None:
+    assert "--watch and --verbose don't go together" in run("nodes", "--watch", "-v", code=2).stderr
+
+
+@pytest.mark.usefixtures("server")
+def test_watching_ends_when_nobody_reads_any_more() -> None:
+    command = f"{LABC} nodes --watch | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done
+    assert "joined" in done.stdout

@@ -258,6 +258,20 @@ def test_a_short_grace_shortens_the_patience() -> None:
     assert watcher.told == [("joined", "a", 0.0), ("suspect", "a", 0.1), ("lost", "a", 0.2)]
 
 
+def test_one_that_vanished_before_the_watch_began_is_told_when_it_is_there() -> None:
+    """It may have left, with its token kept for a while in case that it was a change of root."""
+    watcher = Watcher()
+    for node in (A, B):
+        watcher.directory.node_appeared(node)
+        watcher.directory.node_vanished(node.id, watcher.now)
+    watcher.look()
+    watcher.wait(0.2)
+    assert watcher.told == []
+    watcher.appear(A)
+    watcher.wait(10.0)
+    assert watcher.told == [("joined", "a", 0.2)]
+
+
 def test_who_watches_later_is_told_who_is_there(watcher: Watcher) -> None:
     watcher.vanish(A)
     watcher.wait(PATIENCE)
