@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 _CLOSE_WITHIN = 0.6
 _SPREAD_WITHIN = 1.0
-_GOODBYE_WITHIN = 0.1
+_GOODBYE_WITHIN = 0.25
+"""Seconds. A root that has just ended is replaced in less, mostly."""
 _LONGEST = 1e6
 """Seconds. The engine refuses what is for ever."""
 
@@ -167,10 +168,11 @@ class Fabric:
     async def say_goodbye(self) -> None:
         """Tell those who watch the nodes that this one is about to leave, so that the end of its token means no loss.
 
-        Takes 0.1 s at most. Where it fails, this node is lost to them.
+        It waits for a link, if there is none, and takes 0.25 s at most. Where it fails, this node is lost to them.
         """
         with suppress(TimeoutError, ClosedError, FabricError):
             async with asyncio.timeout(_GOODBYE_WITHIN):
+                await self._seat.wait_linked(_GOODBYE_WITHIN)
                 await self._run(self._put_goodbye)
 
     def _put_goodbye(self) -> None:

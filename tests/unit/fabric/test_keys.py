@@ -26,6 +26,7 @@ def test_keys_tell_what_they_were_made_of(network: str, name: str) -> None:
     assert keys.parse_node(keys.node(record)) == record
     assert keys.parse_function(keys.function(name, record)) == (name, record.host_id, record.id)
     assert keys.parse_hold(keys.hold(record.id, name)) == (record.id, name)
+    assert keys.parse_goodbye(keys.goodbye(record.id)) == record.id
     assert keys.parse_relay(keys.relay("to", "from", "lane")) == ("from", "lane")
 
 
@@ -42,6 +43,7 @@ def test_keys_of_others_are_not_taken_for_ours() -> None:
     for key in ("labc/lab/network/node/short", "other/key", "labc/lab/network/node/a/b/c/d/e"):
         assert keys.parse_node(key) is None
     assert keys.parse_function("labc/lab/network/function/a") is None
+    assert keys.parse_goodbye("labc/lab/network/goodbye/a/b") is None
 
 
 @given(
