@@ -26,10 +26,15 @@ from labc.blocking import (
     at,
     call,
     call_all,
+    call_publish,
     close,
     functions,
+    get_host,
+    here,
     init,
+    localhost,
     messages,
+    network,
     node_events,
     nodes,
     ping,
@@ -61,7 +66,7 @@ from labc.errors import (
 )
 from labc.eventstreams import BlockingNodeEvents
 from labc.functions import CallContext, Outcome, Registration, current_call
-from labc.node import FunctionInfo, Node, NodeEvents, NodeInfo, NodeWatch
+from labc.node import AsyncAt, FunctionInfo, Node, NodeEvents, NodeInfo, NodeWatch, RemoteFunction
 from labc.settings import Settings
 from labc.topics import Message, Messages, Sender, Subscription, current_message
 from labc.version import __version__
@@ -69,6 +74,7 @@ from labc.wire import Record
 
 __all__ = [
     "ArgumentsError",
+    "AsyncAt",
     "BlockingCallError",
     "BlockingMessages",
     "BlockingNodeEvents",
@@ -99,6 +105,7 @@ __all__ = [
     "Record",
     "Registration",
     "RemoteError",
+    "RemoteFunction",
     "Sender",
     "Settings",
     "SettingsError",
@@ -108,12 +115,17 @@ __all__ = [
     "at",
     "call",
     "call_all",
+    "call_publish",
     "close",
     "current_call",
     "current_message",
     "functions",
+    "get_host",
+    "here",
     "init",
+    "localhost",
     "messages",
+    "network",
     "node_events",
     "nodes",
     "ping",

@@ -17,28 +17,17 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from labc.blocking import terminated_by_signal, welcome
-from labc.directory import check_pattern
 from labc.errors import ClosedError
 from labc.eventstreams import AnyLoopNodeEvents
-from labc.functions import being_spawned, current_call, in_pool
-from labc.node import (
-    AsyncVerbs,
-    Callback,
-    Face,
-    Node,
-    NodeWatch,
-    Operation,
-    Registering,
-    Runtime,
-    process,
-)
+from labc.functions import Options, being_spawned, current_call, in_pool
+from labc.node import AsyncVerbs, Callback, Face, Node, NodeWatch, Operation, Runtime, process
 from labc.portal import portal
 from labc.topics import Message, Messages, current_message
 
 T = TypeVar("T")
 
 
-class _DefaultVerbs(AsyncVerbs, Face, Registering):
+class _DefaultVerbs(AsyncVerbs, Face):
     """The module-level verbs."""
 
     def __init__(self) -> None:
@@ -49,7 +38,11 @@ class _DefaultVerbs(AsyncVerbs, Face, Registering):
         return await (await _node())._do(operation)
 
     def messages(self, pattern: str, *, queue_size: int | None = None) -> AnyLoopMessages:
-        return AnyLoopMessages(self, check_pattern(pattern), queue_size)
+        messages: AnyLoopMessages = super().messages(pattern, queue_size=queue_size)
+        return messages
+
+    def _messages(self, pattern: str, queue_size: int | None, options: Options) -> AnyLoopMessages:
+        return AnyLoopMessages(self, pattern, queue_size, options)
 
     def node_events(self) -> AnyLoopNodeEvents:
         return AnyLoopNodeEvents(_node)
@@ -82,10 +75,11 @@ async def _node() -> Node:
 class AnyLoopMessages:
     """:class:`labc.Messages` for a reader on another loop than the node's."""
 
-    def __init__(self, verbs: AsyncVerbs, pattern: str, queue_size: int | None) -> None:
+    def __init__(self, verbs: AsyncVerbs, pattern: str, queue_size: int | None, options: Options) -> None:
         self._verbs = verbs
         self._pattern = pattern
         self._queue_size = queue_size
+        self._options = options
         self._messages: Messages | None = None
 
     @property
@@ -116,7 +110,7 @@ class AnyLoopMessages:
         if self._messages is None:
 
             async def attach(rooms: Runtime) -> Messages:
-                return await rooms.messages(self._pattern, self._queue_size).__aenter__()
+                return await rooms.messages(self._pattern, self._queue_size, self._options).__aenter__()
 
             self._messages = await self._verbs._do(attach)
         return self._messages
@@ -127,8 +121,10 @@ _verbs = _DefaultVerbs()
 at = _verbs.at
 call = _verbs.call
 call_all = _verbs.call_all
+call_publish = _verbs.call_publish
 close = _verbs.close
 functions = _verbs.functions
+get_host = _verbs.get_host
 init = _verbs.init
 messages = _verbs.messages
 node_events = _verbs.node_events
@@ -140,17 +136,26 @@ serve = _verbs.serve
 subscribe = _verbs.subscribe
 watch_nodes = _verbs.watch_nodes
 
+network = _verbs.network
+localhost = _verbs.localhost
+here = _verbs.here
+
 __all__ = [
     "Node",
     "at",
     "call",
     "call_all",
+    "call_publish",
     "close",
     "current_call",
     "current_message",
     "functions",
+    "get_host",
+    "here",
     "init",
+    "localhost",
     "messages",
+    "network",
     "node_events",
     "nodes",
     "ping",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from labc.directory import NodeRecord, check_name, check_pattern, check_topic
+from labc.directory import NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
 from labc.eventstreams import BlockingNodeEvents
 from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
@@ -26,6 +26,7 @@ from labc.node import (
     NodeInfo,
     NodeWatch,
     Registering,
+    RemoteFunction,
     Runtime,
     Verbs,
     check_callback,
@@ -37,12 +38,17 @@ from labc.topics import Message, Messages, Subscription
 logger = logging.getLogger("labc")
 
 
-class BlockingVerbs(Verbs):
-    """What ``labc.at(...)`` returns: the verbs of ``labc``, with options."""
+class BlockingVerbs(Verbs, Registering):
+    """What ``labc.at(...)`` returns: the verbs of ``labc``, with options, and functions as attributes."""
 
     def __init__(self, portal: Portal, options: Options) -> None:
         self._portal = portal
         self._options = options
+        self._functions = process.functions
+        self._subscriptions = process.subscriptions
+
+    def __getattr__(self, name: str) -> RemoteFunction:
+        return RemoteFunction(self, self._options, name)
 
     def at(
         self,
@@ -50,11 +56,28 @@ class BlockingVerbs(Verbs):
         timeout: float | None = None,
         find_timeout: float | None = None,
         host: str | None = None,
-        node: str | None = None,
+        node: str | int | None = None,
         retry: int | None = None,
+        scope: Scope | None = None,
+        perspective: str | None = None,
+        resolve: Resolve | None = None,
+        order: Order | None = None,
     ) -> BlockingVerbs:
-        options = self._options.but(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
+        options = self._options.but(
+            timeout=timeout,
+            find_timeout=find_timeout,
+            host=host,
+            node=node,
+            retry=retry,
+            scope=scope,
+            perspective=perspective,
+            resolve=resolve,
+            order=order,
+        )
         return BlockingVerbs(self._portal, options)
+
+    def get_host(self, host: str, /, *, node: str | int | None = None) -> BlockingVerbs:
+        return self.at(host=host, node=node)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)
@@ -64,6 +87,14 @@ class BlockingVerbs(Verbs):
         check_name(name)
         return self._portal.run("call_all", lambda rooms: rooms.call_all(name, args, kwargs, self._options))
 
+    def call_publish(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        check_name(name)
+        return self._portal.run("call_publish", lambda rooms: rooms.call_publish(name, args, kwargs, self._options))
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
+        self._scope(None, "messages")
+        return BlockingMessages(self._portal, check_pattern(pattern), queue_size, self._options)
+
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
         node = self._portal.node()
@@ -71,10 +102,10 @@ class BlockingVerbs(Verbs):
         if rooms.is_here():
             if rooms.is_held(topic):  # otherwise it does not block
                 raise BlockingCallError("publish")
-        elif rooms.fabric.looks_around:
-            self._portal.run("publish", lambda r: r.fabric.looked_around())
+        elif rooms.must_wait(self._options):
+            self._portal.run("publish", lambda r: r.before_publishing(self._options))
         try:
-            holders = rooms.publish_now(topic, args, kwargs)
+            holders = rooms.publish_now(topic, args, kwargs, self._options)
         except (ClosedError, FabricError):
             if node in process.nodes:
                 raise
@@ -92,17 +123,15 @@ class BlockingVerbs(Verbs):
     def ping(self) -> dict[NodeRecord, float | LabcError]:
         return self._portal.run("ping", lambda rooms: rooms.ping(self._options))
 
+    def _registered(self) -> None:
+        """With a running node, return when the network knows it (but on the node's own loop, where one can't wait)."""
+        node = process.owner
+        if node is not None and node.opened and running_loop() is not node.loop:
+            self._portal.run("register", lambda rooms: rooms.declared(), node)
 
-class _DefaultVerbs(BlockingVerbs, Face, Registering):
+
+class _DefaultVerbs(BlockingVerbs, Face):
     """The module-level verbs of ``labc``."""
-
-    def __init__(self, portal: Portal) -> None:
-        super().__init__(portal, Options())
-        self._functions = process.functions
-        self._subscriptions = process.subscriptions
-
-    def messages(self, pattern: str, *, queue_size: int | None = None) -> BlockingMessages:
-        return BlockingMessages(self._portal, check_pattern(pattern), queue_size)
 
     def node_events(self) -> BlockingNodeEvents:
         return BlockingNodeEvents(self._portal)
@@ -132,22 +161,16 @@ class _DefaultVerbs(BlockingVerbs, Face, Registering):
             finally:  # a process that computes would hold up the end of the program
                 self._portal.close()
 
-    def _registered(self) -> None:
-        """With a running node, return when the network knows it (but on the node's own loop, where one can't wait)."""
-        node = process.owner
-        if node is not None and node.opened and running_loop() is not node.loop:
-            self._portal.run("register", lambda rooms: rooms.declared(), node)
-
 
 class BlockingMessages:
     """The messages of a topic or pattern, as they come: ``for message in labc.messages("a/*")``."""
 
-    def __init__(self, portal: Portal, pattern: str, queue_size: int | None) -> None:
+    def __init__(self, portal: Portal, pattern: str, queue_size: int | None, options: Options) -> None:
         self._portal = portal
         self._node = portal.node()
 
         async def attach(rooms: Runtime) -> Messages:
-            return await rooms.messages(pattern, queue_size).__aenter__()
+            return await rooms.messages(pattern, queue_size, options).__aenter__()
 
         self._messages = portal.run("messages", attach, self._node)
 
@@ -218,13 +241,15 @@ def terminated_by_signal() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-_verbs = _DefaultVerbs(portal)
+_verbs = _DefaultVerbs(portal, Options())
 
 at = _verbs.at
 call = _verbs.call
 call_all = _verbs.call_all
+call_publish = _verbs.call_publish
 close = _verbs.close
 functions = _verbs.functions
+get_host = _verbs.get_host
 init = _verbs.init
 messages = _verbs.messages
 node_events = _verbs.node_events
@@ -235,3 +260,7 @@ register = _verbs.register
 serve = _verbs.serve
 subscribe = _verbs.subscribe
 watch_nodes = _verbs.watch_nodes
+
+network = _verbs.at(scope="network")
+localhost = _verbs.at(scope="host")
+here = _verbs.at(scope="node")

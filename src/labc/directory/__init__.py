@@ -1,26 +1,53 @@
 """PURE. Who is in the network, who offers what, and which provider to choose."""
 
-from labc.directory.choosing import Candidate, equally_near, order_candidates
+from labc.directory.addressing import Addressing, Endpoint
+from labc.directory.choosing import (
+    ORDERS,
+    RESOLVES,
+    Candidate,
+    Order,
+    Resolve,
+    Rule,
+    equals_of_the_first,
+    order_candidates,
+)
 from labc.directory.directory import Directory
 from labc.directory.event_queue import EventQueue
-from labc.directory.names import check_name, check_pattern, check_topic, matches, near_names
+from labc.directory.names import CORE, check_function_name, check_name, check_pattern, check_topic, matches, near_names
 from labc.directory.node_events import PATIENCE, History, NodeEvent
 from labc.directory.records import NodeRecord, Offer
+from labc.directory.scopes import SCOPES, WIDEST, Scope, check_scope, distance, is_narrow, reaches
 
 __all__ = [
+    "CORE",
+    "ORDERS",
     "PATIENCE",
+    "RESOLVES",
+    "SCOPES",
+    "WIDEST",
+    "Addressing",
     "Candidate",
     "Directory",
+    "Endpoint",
     "EventQueue",
     "History",
     "NodeEvent",
     "NodeRecord",
     "Offer",
+    "Order",
+    "Resolve",
+    "Rule",
+    "Scope",
+    "check_function_name",
     "check_name",
     "check_pattern",
+    "check_scope",
     "check_topic",
-    "equally_near",
+    "distance",
+    "equals_of_the_first",
+    "is_narrow",
     "matches",
     "near_names",
     "order_candidates",
+    "reaches",
 ]

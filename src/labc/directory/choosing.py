@@ -1,11 +1,19 @@
-"""PURE. Which of several providers to ask: the nearest, and among equals the least busy."""
+"""PURE. Which of several providers to ask: by default the nearest, and among equals the least busy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from labc.directory.records import NodeRecord
+from labc.directory.scopes import distance
+
+Resolve = Literal["nearest", "random", "round-robin"]
+RESOLVES: Final[tuple[Resolve, ...]] = get_args(Resolve)
+Order = Literal["bottom-up", "top-down"]
+"""Whether the narrowest scope that has a provider comes first, or the widest."""
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +29,38 @@ class Candidate:
     busy: int = 0
 
 
-def order_candidates(candidates: Iterable[Candidate], here: NodeRecord, tie: Callable[[], float]) -> list[Candidate]:
-    """The candidates in the order in which to ask them.
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How to choose, as seen from ``place``."""
+
+    place: NodeRecord
+    resolve: Resolve = "nearest"
+    order: Order = "bottom-up"
+
+    def remoteness(self, node: NodeRecord) -> int:
+        """The lower it is, the earlier the node is asked; those for which it is the same are equals."""
+        if self.resolve != "nearest":
+            return 0
+        far = distance(self.place, node)
+        return far if self.order == "bottom-up" else -far
+
+
+def order_candidates(candidates: Iterable[Candidate], rule: Rule, tie: Callable[[], float]) -> list[Candidate]:
+    """The candidates in the order in which to ask them; with "round-robin", for the first turn.
 
     Args:
-        here: the caller's node: its own functions come first, then those of its host, then others.
         tie: breaks ties; ``random.random`` spreads callers evenly over equal providers.
     """
-    return sorted(candidates, key=lambda c: (c.doubtful, _distance(c.node, here), c.busy, tie()))
+    if rule.resolve == "round-robin":
+        return sorted(candidates, key=lambda c: (c.doubtful, c.node.id))
+    busy = rule.resolve == "nearest"
+    return sorted(candidates, key=lambda c: (c.doubtful, rule.remoteness(c.node), busy and c.busy, tie()))
 
 
-def equally_near(ordered: Sequence[Candidate], here: NodeRecord) -> list[NodeRecord]:
-    """Those among which only chance and how busy they are decide; none, if the first is here or doubtful."""
+def equals_of_the_first(ordered: Sequence[Candidate], rule: Rule) -> list[NodeRecord]:
+    """Those among which only chance, turns and how busy they are decide; none, if the first is doubtful."""
     first = ordered[0]
-    distance = _distance(first.node, here)
-    if first.doubtful or not distance:
+    if first.doubtful:
         return []
-    return [c.node for c in ordered if not c.doubtful and _distance(c.node, here) == distance]
-
-
-def _distance(node: NodeRecord, here: NodeRecord) -> int:
-    if node.id == here.id:
-        return 0
-    return 1 if node.host_id == here.host_id else 2
+    remoteness = rule.remoteness(first.node)
+    return [c.node for c in ordered if not c.doubtful and rule.remoteness(c.node) == remoteness]

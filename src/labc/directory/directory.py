@@ -162,7 +162,7 @@ class Directory:
 
     def nodes(self) -> list[NodeRecord]:
         """All nodes, in the order in which they were met."""
-        return [node.record for node in self._nodes.values()]
+        return [node.record for node in list(self._nodes.values())]  # in one step: from any thread
 
     def doubted(self, node_id: str) -> NodeRecord | None:
         """The node, if a lane has given it up, and nothing was heard of it since."""
@@ -197,6 +197,10 @@ class Directory:
                 doubtful = node.doubtful or vanished is not None or node_id in known.denied
                 found.append(Candidate(node.record, doubtful, busy(node_id)))
         return found
+
+    def everybody(self, busy: Callable[[str], int] = lambda _: 0) -> list[Candidate]:
+        """All nodes, as candidates."""
+        return [Candidate(node.record, node.doubtful, busy(node_id)) for node_id, node in self._nodes.items()]
 
     # Time.
 

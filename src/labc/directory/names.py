@@ -33,6 +33,22 @@ def _check_text(name: str, what: str) -> str:
     return name
 
 
+CORE = "core."
+"""With what the names of the functions begin that every node offers by itself."""
+
+
+def check_function_name(name: object) -> str:
+    """``name`` itself, if a program can offer a function under it.
+
+    Raises:
+        NameInvalidError: with the place of the mistake.
+    """
+    text = check_name(name)
+    if text.startswith(CORE):
+        raise NameInvalidError(f"function name {text!r}: what begins with {CORE!r} is offered by every node itself")
+    return text
+
+
 def check_topic(topic: object) -> str:
     """``topic`` itself, if something can be published to it: levels between slashes, no wildcards.
 

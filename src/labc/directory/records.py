@@ -10,13 +10,15 @@ class NodeRecord:
     """What every node knows of every other.
 
     ``id`` is unique to one life of one process; ``host_id`` to one boot of one computer (or network namespace);
-    ``host`` and ``name`` are for people and may be shared by several.
+    ``host`` and ``name`` are for people and may be shared by several. ``group`` stands for the group that the node
+    belongs to on its host; empty for none.
     """
 
     id: str
     host_id: str
     host: str
     name: str
+    group: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} on {self.host}"

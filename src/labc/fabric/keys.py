@@ -1,9 +1,11 @@
 """PURE. How labc's things are named on the fabric, as Zenoh key expressions::
 
-    labc/<network>/network/node/<id>/<host id>/<host>/<name>   token: this node is here
+    labc/<network>/network/node/<id>/<host id>/<host>/<name>/<group>   token: this node is here
     labc/<network>/network/goodbye/<id>                        publication: this node leaves
     labc/<network>/network/function/<name>/<host id>/<id>      token: this node offers this function
-    labc/<network>/network/hold/<id>/<pattern>                 token: this subscriber holds publishers back
+    labc/<network>/network/narrow/<host id>/<digest>/<id>      token: the same, for nodes of its host or its group alone
+    labc/<network>/network/taker/hold/<id>/<pattern>           token: this subscriber holds publishers back
+    labc/<network>/network/taker/near/<id>/<host id>/<number>  token: this node has subscribers for its host alone
     labc/<network>/network/topic/<topic>                       publications
     labc/<network>/network/ask/<id>                            questions to a node: its details, its addresses
     labc/<network>/network/relay/<to>/<from>/<lane>            pieces of a lane that has no direct connection
@@ -11,8 +13,9 @@
     labc/<network>/network/roots                               questions to all roots, which say nothing and are there
     labc/<network>/network/router/<Zenoh's id>                 token: the router of a root
 
-The third level is the scope. Whatever a user named is percent-encoded where Zenoh's syntax gives a character a
-meaning, so that any printable text is carried unharmed.
+The third level is the scope. What has a narrower one has no name here: a digest stands for that of a function, which
+only nodes of its host can work out, and messages go another way. Whatever a user named is percent-encoded where Zenoh's
+syntax gives a character a meaning, so that any printable text is carried unharmed.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from urllib.parse import unquote
 
 from labc.directory import NodeRecord
 
+_NONE = "-"
+"""A level that says nothing, as a level can't be empty."""
 _SPECIAL = re.compile(r"[/*?#$@%\x00-\x1f\x7f]")
 
 
@@ -70,15 +75,19 @@ class Keys:
         return f"labc/{escape(self.network)}/network"
 
     def node(self, record: NodeRecord) -> str:
-        return f"{self.base}/node/{record.id}/{record.host_id}/{escape(record.host)}/{escape(record.name)}"
+        names = f"{escape(record.host)}/{escape(record.name)}"
+        return f"{self.base}/node/{record.id}/{record.host_id}/{names}/{record.group or _NONE}"
 
     @property
     def all_nodes(self) -> str:
         return f"{self.base}/node/**"
 
     def parse_node(self, key: str) -> NodeRecord | None:
-        parts = self._parts(key, "node", 4)
-        return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3])) if parts else None
+        parts = self._parts(key, "node", 5)
+        if parts is None:
+            return None
+        group = "" if parts[4] == _NONE else parts[4]
+        return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3]), group)
 
     def goodbye(self, node_id: str) -> str:
         return f"{self.base}/goodbye/{node_id}"
@@ -107,17 +116,37 @@ class Keys:
         parts = self._parts(key, "function", 3)
         return (unescape(parts[0]), parts[1], parts[2]) if parts else None
 
-    def hold(self, node_id: str, pattern: str) -> str:
-        return f"{self.base}/hold/{node_id}/{escape(pattern)}"
+    def narrow(self, digest: str, record: NodeRecord) -> str:
+        return f"{self.base}/narrow/{record.host_id}/{digest}/{record.id}"
+
+    def narrow_offers_of(self, digest: str, host_id: str) -> str:
+        return f"{self.base}/narrow/{host_id}/{digest}/*"
+
+    def parse_narrow(self, key: str) -> tuple[str, str, str] | None:
+        """Host id, digest and node id of an offer."""
+        parts = self._parts(key, "narrow", 3)
+        return (parts[0], parts[1], parts[2]) if parts else None
 
     @property
-    def all_holds(self) -> str:
-        return f"{self.base}/hold/**"
+    def all_takers(self) -> str:
+        return f"{self.base}/taker/**"
+
+    def hold(self, node_id: str, pattern: str) -> str:
+        return f"{self.base}/taker/hold/{node_id}/{escape(pattern)}"
 
     def parse_hold(self, key: str) -> tuple[str, str] | None:
         """Node id and topic pattern."""
-        parts = self._parts(key, "hold", 2)
+        parts = self._parts(key, "taker/hold", 2)
         return (parts[0], unescape(parts[1])) if parts else None
+
+    def near(self, record: NodeRecord, number: int) -> str:
+        """``number``: another one after each change."""
+        return f"{self.base}/taker/near/{record.id}/{record.host_id}/{number}"
+
+    def parse_near(self, key: str) -> tuple[str, str, str] | None:
+        """Node id, host id and number."""
+        parts = self._parts(key, "taker/near", 3)
+        return (parts[0], parts[1], parts[2]) if parts else None
 
     def topic(self, topic: str) -> str:
         return f"{self.base}/topic/{_escape_topic(topic)}"

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from labc.directory import Directory, NodeRecord, Offer
@@ -19,15 +19,25 @@ _SETTLE_WITHIN = 2.0
 
 
 class Neighbourhood:
-    """What this node sees of the others. ``on_lost`` is told of each node that is gone for good."""
+    """What this node sees of the others. ``on_lost`` is told of each node that is gone for good; ``digests`` tells what
+    stands for a name that is offered to this node's host or group alone."""
 
-    def __init__(self, fabric: Fabric, grace: float, on_lost: Callable[[NodeRecord], None]) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        grace: float,
+        on_lost: Callable[[NodeRecord], None],
+        digests: Callable[[str], Sequence[str]] = lambda _: (),
+    ) -> None:
         self.directory = Directory(grace)
         self._fabric = fabric
         self._grace = grace
         self._on_lost = on_lost
+        self._digests = digests
+        self._named: dict[str, str] = {}
+        """By digest: the name that it stands for, of those that are watched."""
         self._loop = asyncio.get_running_loop()
-        self._names: dict[str, asyncio.Task[Declared]] = {}
+        self._names: dict[str, asyncio.Task[list[Declared]]] = {}
         self._users: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -100,14 +110,17 @@ class Neighbourhood:
     def _unwatch(self, name: str) -> None:
         if (task := self._names.pop(name, None)) is not None:
             self.directory.forget(name)
+            for digest in self._digests(name):
+                self._named.pop(digest, None)
             if task.done() and not task.cancelled() and not task.exception():
                 self._end(task.result())
             else:
                 task.cancel()
 
-    def _end(self, declared: Declared) -> None:
-        closing = self._loop.create_task(declared.close())
-        closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def _end(self, watches: Sequence[Declared]) -> None:
+        for declared in watches:
+            closing = self._loop.create_task(declared.close())
+            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _check_open(self) -> None:
         if self._closed:
@@ -154,17 +167,24 @@ class Neighbourhood:
         self.directory.offer_denied(name, node_id, time.monotonic())
         self._changed()
 
-    async def _watch(self, name: str) -> Declared:
-        key = self._fabric.keys.offers_of(name)
-        declared = await self._fabric.watch_tokens(key, self._offer_tokens)
+    async def _watch(self, name: str) -> list[Declared]:
+        fabric, keys = self._fabric, self._fabric.keys
+        digests = self._digests(name)
+        self._named.update(dict.fromkeys(digests, name))
+        watches = []
         try:
-            await self._fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
+            for digest in digests:
+                key = keys.narrow_offers_of(digest, fabric.here.host_id)
+                watches.append(await fabric.watch_tokens(key, self._narrow_tokens))
+            key = keys.offers_of(name)
+            watches.append(await fabric.watch_tokens(key, self._offer_tokens))
+            await fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
         except BaseException:
             if not self._closed:
-                self._end(declared)
+                self._end(watches)
             raise
         self.directory.settled(name)
-        return declared
+        return watches
 
     def _node_tokens(self, events: list[TokenEvent]) -> None:
         now = time.monotonic()
@@ -180,15 +200,24 @@ class Neighbourhood:
         self._changed(all(event.appeared for event in events))
 
     def _offer_tokens(self, events: list[TokenEvent]) -> None:
-        now = time.monotonic()
         for event in events:
             if parsed := self._fabric.keys.parse_function(event.key):
-                offer = Offer(*parsed)
-                if event.appeared:
-                    self.directory.offer_appeared(offer)
-                else:
-                    self.directory.offer_vanished(offer, now)
+                self._offer(Offer(*parsed), event.appeared)
         self._changed()
+
+    def _narrow_tokens(self, events: list[TokenEvent]) -> None:
+        for event in events:
+            if parsed := self._fabric.keys.parse_narrow(event.key):
+                host_id, digest, node_id = parsed
+                if name := self._named.get(digest):
+                    self._offer(Offer(name, host_id, node_id), event.appeared)
+        self._changed()
+
+    def _offer(self, offer: Offer, appeared: bool) -> None:
+        if appeared:
+            self.directory.offer_appeared(offer)
+        else:
+            self.directory.offer_vanished(offer, time.monotonic())
 
     def wake(self) -> None:
         """Who waits for a change looks again."""

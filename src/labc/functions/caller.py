@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from labc.directory import Candidate, NodeRecord, equally_near, near_names, order_candidates
+from labc.directory import (
+    CORE,
+    SCOPES,
+    WIDEST,
+    Addressing,
+    Candidate,
+    NodeRecord,
+    Rule,
+    distance,
+    equals_of_the_first,
+    near_names,
+    order_candidates,
+)
 from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError, Ran
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions.context import find_current_call
@@ -28,6 +41,14 @@ change of root, short enough to tell the caller at once."""
 
 _ROOM_WAIT = 10.0
 """How long a call waits for room on a lane that takes nothing any more, however long it may take itself."""
+
+_LOOK_AGAIN = 0.05
+"""Seconds between two questions to a node for what it does not list."""
+
+_MESSAGE_WITHIN = 5.0
+"""How long those whom `call_publish` does not ask may take to take the message."""
+
+_MAX_TURNS = 4096
 
 _SETTLE_WAIT = 0.5
 """How long the network may take to tell who offers a name, even for a caller who waits for nobody to appear."""
@@ -50,11 +71,13 @@ class Outcome:
 class Tries:
     """How often a call may still be lost, whom not to ask for it again, and what to say when nobody is left."""
 
-    __slots__ = ("left", "over", "problem")
+    __slots__ = ("denied", "left", "over", "problem")
 
     def __init__(self, retry: int) -> None:
         self.left = 1 + retry
         self.over: set[str] = set()
+        self.denied: NotFoundError | None = None
+        """What the one that was named says of it."""
         self.problem: PeerLostError | None = None
         """One after which the call may have run says more than one after which it has not."""
 
@@ -71,6 +94,14 @@ class Detour(Exception):
 
     def __init__(self, tries: Tries) -> None:
         self.tries = tries
+
+
+class _Route(msgspec.Struct):
+    """Equal providers that nobody doubts."""
+
+    nodes: list[NodeRecord]
+    rule: Rule
+    turns: Iterator[int]
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -98,16 +129,22 @@ class Caller:
         neighbourhood: Neighbourhood,
         pool: Pool,
         provider: Provider,
+        addressing: Addressing,
+        learn_endpoints: Callable[[], Awaitable[None]],
     ) -> None:
         self._here = here
+        self._learn_endpoints = learn_endpoints
+        self._addressing = addressing
         self._settings = settings
         self._fabric = fabric
         self._neighbourhood = neighbourhood
         self._directory = neighbourhood.directory
         self._pool = pool
         self._provider = provider
-        self._routes: dict[tuple[str, str | None, str | None], list[NodeRecord]] = {}
-        """By name, host and node: the equally near providers that nobody doubts. Emptied when anything changes."""
+        self._routes: dict[tuple[str, tuple[object, ...]], _Route] = {}
+        """By name, and all on which it depends who is asked. Emptied when anything changes."""
+        self._turns: dict[tuple[str, tuple[object, ...]], Iterator[int]] = {}
+        """The turns of "round-robin", which go on when somebody comes or goes."""
         neighbourhood.on_change = self.forget_routes
 
     def prepare(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Asked:
@@ -124,17 +161,46 @@ class Caller:
 
     async def call(self, asked: Asked, tries: Tries | None = None) -> Any:
         """The answer of one provider. ``tries``: what :meth:`call_directly` has tried."""
-        tries = tries or Tries(asked.options.retry)
+        return (await self._call(asked, tries or Tries(asked.options.retry)))[1]
+
+    async def call_publish(self, asked: Asked, deliver: Callable[[NodeRecord], Awaitable[None]]) -> Any:
+        """The answer of one provider, when all the others have been given the same with ``deliver``, which see to it
+        that who answered after others had failed gets it once."""
+        with self._neighbourhood.using(asked.name):
+            await self._watch(asked, min(time.monotonic() + self._patience(asked.options), asked.deadline))
+            chosen, value = await self._call(asked, Tries(asked.options.retry))
+            others = [c.node for c in self._candidates(asked) if c.node.id != chosen.id]
+
+        async def give(node: NodeRecord) -> None:
+            with suppress(LabcError, TimeoutError):
+                async with asyncio.timeout(_MESSAGE_WITHIN):
+                    await deliver(node)
+
+        await asyncio.gather(*map(give, others))
+        return value
+
+    async def learn_endpoints(self, options: Options) -> None:
+        """Before anything is looked up by an address or a port: these are known by asking."""
+        if self._addressing.needs_endpoints(options.host, options.node, time.monotonic()):
+            await self._learn_endpoints()
+
+    async def _call(self, asked: Asked, tries: Tries) -> tuple[NodeRecord, Any]:
+        await self.learn_endpoints(asked.options)
+        patience = time.monotonic() + min(self._patience(asked.options), asked.remaining)
         while tries.left:
             try:
                 node = await self._find_one(asked, tries.over)
             except NotFoundError as error:
-                raise tries.problem or error from None
+                raise tries.problem or tries.denied or error from None
             try:
-                return await self._ask(asked, node)
-            except NotFoundError:  # withdrawn a moment ago
+                return node, await self._ask(asked, node)
+            except NotFoundError as error:  # withdrawn a moment ago, or not listed and not there yet
                 self._neighbourhood.deny(asked.name, node.id)
+                if asked.options.names_one and time.monotonic() < patience:
+                    await asyncio.sleep(_LOOK_AGAIN)
+                    continue
                 tries.over.add(node.id)
+                tries.denied = error if asked.options.names_one else None
             except PeerLostError as error:
                 tries.lost(error)
                 if error.ran == "no" and (node.id == self._here.id or self._directory.node(node.id)):
@@ -152,7 +218,7 @@ class Caller:
             Detour: :meth:`call` has to do it.
         """
         tries = Tries(asked.options.retry)
-        if (node := self._near(asked)) is None or not asked.remaining:
+        if (node := self._near(asked)) is None or node is self._here or not asked.remaining:
             raise Detour(tries)
         lane = None
         try:
@@ -180,6 +246,7 @@ class Caller:
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
+        await self.learn_endpoints(options)
         asked = self.prepare(name, args, kwargs, options)
         patience = max(self._patience(options), _SETTLE_WAIT)
         with self._neighbourhood.using(name):
@@ -191,9 +258,9 @@ class Caller:
             (outcome for outcome in outcomes if outcome is not None), key=lambda outcome: (outcome.host, outcome.node)
         )
 
-    async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any]) -> Any:
+    async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any], timeout: float | None = None) -> Any:
         """Call a function that this node is known to have, without looking for it."""
-        return await self._ask(self.prepare(name, args, {}, Options()), node)
+        return await self._ask(self.prepare(name, args, {}, Options(timeout=timeout)), node)
 
     async def ping(self, node: NodeRecord, timeout: float) -> float:
         """Seconds for a question to the node's loop and back.
@@ -216,12 +283,22 @@ class Caller:
 
     def _near(self, asked: Asked) -> NodeRecord | None:
         """The provider to ask by what earlier calls have found, if nothing has changed since. From any thread."""
-        options = asked.options
-        route = self._routes.get((asked.name, options.host, options.node))
-        if route is None or len(route) == 1:
-            return route[0] if route else None
+        route = self._routes.get((asked.name, asked.options.route))
+        if route is None:
+            return None
+        return self._pick(route)
+
+    def _pick(self, route: _Route) -> NodeRecord:
+        nodes = route.nodes
+        if len(nodes) == 1:
+            return nodes[0]
+        match route.rule.resolve:
+            case "random":
+                return random.choice(nodes)
+            case "round-robin":
+                return nodes[next(route.turns) % len(nodes)]
         busy = self._pool.busy
-        return min(route, key=lambda node: (busy(node.id), random.random()))
+        return min(nodes, key=lambda node: (busy(node.id), random.random()))
 
     async def _find_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
         """The best provider that was not tried yet, as soon as there is one."""
@@ -233,10 +310,36 @@ class Caller:
             return await self._wait_for_one(asked, tried)
 
     def _chosen(self, asked: Asked, candidates: list[Candidate], tried: set[str]) -> NodeRecord:
-        options = asked.options
-        if not tried and (route := equally_near(candidates, self._here)):
-            self._routes[asked.name, options.host, options.node] = route
-        return candidates[0].node
+        rule = self._rule(asked.options)
+        if tried or not (nodes := equals_of_the_first(candidates, rule)):
+            return candidates[0].node
+        key = asked.name, asked.options.route
+        if len(self._turns) >= _MAX_TURNS:
+            self._turns.clear()
+        route = _Route(nodes, rule, self._turns.setdefault(key, itertools.count()))
+        if not self._addressing.changes(asked.options.host, asked.options.node):
+            self._routes[key] = route
+        return self._pick(route)
+
+    def _rule(self, options: Options) -> Rule:
+        """How to choose. Raises NotFoundError: there is no such perspective."""
+        place = self._here
+        if (named := options.perspective) is not None:
+            nodes = [self._here, *self._directory.nodes()]
+            here = [n for n in nodes if self._addressing.is_at(n, named, None)]
+            if here:  # a host, and none of its nodes
+                place = NodeRecord("", here[0].host_id, here[0].host, "")
+            elif found := [n for n in nodes if self._addressing.is_at(n, None, named)]:
+                place = found[0]
+            else:
+                raise self.no_such_node(named)
+        return Rule(place, options.resolve or "nearest", options.order or "bottom-up")
+
+    def no_such_node(self, named: str) -> NotFoundError:
+        """Nobody is there of that name, or on a host of that name."""
+        nodes = self._directory.nodes()
+        near = near_names(named, {name for node in nodes for name in (node.name, node.host)})
+        return NotFoundError(named, near=near, nodes=len(nodes), hosts=_count_hosts(nodes), kind="node")
 
     async def _wait_for_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
         find_timeout = asked.options.find_timeout
@@ -263,23 +366,37 @@ class Caller:
 
     async def _watch(self, asked: Asked, until: float) -> None:
         """Returns when all who offer it by now are known, or it is too late for that."""
+        if asked.name.startswith(CORE):
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._neighbourhood.watch(asked.name)
 
     def _candidates(self, asked: Asked, tried: set[str] | None = None) -> list[Candidate]:
-        found = [c for c in self._directory.candidates(asked.name, self._pool.busy) if c.node.id != self._here.id]
-        if self._provider.offers(asked.name):
-            found.append(Candidate(self._here))
-        options = asked.options
+        """Who offers it, or is named and may offer it unlisted, in the order in which to ask them."""
+        options, rule = asked.options, self._rule(asked.options)
+        widest = SCOPES.index(options.scope or WIDEST)
         wanted = [
             c
-            for c in found
-            if (options.host is None or c.node.host == options.host)
-            and (options.node is None or options.node in (c.node.name, c.node.id))
+            for c in self._offering(asked)
+            if self._addressing.is_at(c.node, options.host, options.node)
+            and distance(rule.place, c.node) <= widest
             and (not tried or c.node.id not in tried)
         ]
-        return order_candidates(wanted, self._here, random.random)
+        return order_candidates(wanted, rule, random.random)
+
+    def _offering(self, asked: Asked) -> list[Candidate]:
+        name, here = asked.name, self._here
+        if name.startswith(CORE):  # every node does, without saying so
+            everybody = self._directory.everybody(self._pool.busy)
+            return [c for c in everybody if c.node.id != here.id] + [Candidate(here)]
+        found = {c.node.id: c for c in self._directory.candidates(name, self._pool.busy)}
+        if asked.options.names_one:
+            found = {c.node.id: c for c in self._directory.everybody(self._pool.busy)} | found
+        found.pop(here.id, None)
+        if self._provider.offers(name):
+            found[here.id] = Candidate(here)
+        return list(found.values())
 
     async def _not_found(self, asked: Asked, lost: NodeRecord | None) -> NotFoundError:
         name, options = asked.name, asked.options
@@ -289,7 +406,8 @@ class Caller:
             details.append(f"its last provider, {lost}, is gone")
         elsewhere = self._directory.candidates(name)
         if elsewhere and (options.host or options.node):
-            wanted = " ".join(filter(None, (options.node, options.host and f"on host {options.host}")))
+            node = None if options.node is None else str(options.node)
+            wanted = " ".join(filter(None, (node, options.host and f"on host {options.host}")))
             details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
         near: list[str] = []
         if not elsewhere and lost is None:
@@ -298,7 +416,9 @@ class Caller:
             near = near_names(name, {offer[0] for offer in parsed if offer})
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
-        elif len({node.host_id for node in nodes}) <= 1 and not (elsewhere or near or lost):
+        elif options.scope not in (None, WIDEST):
+            details.append(f"with scope {options.scope!r} only what is so near counts")
+        elif _count_hosts(nodes) <= 1 and not (elsewhere or near or lost):
             details.append(
                 "no other host was seen; if there should be one, multicast may be blocked between the hosts, "
                 f"or it uses another network name than {self._settings.network!r}"
@@ -307,7 +427,7 @@ class Caller:
             name,
             near=near,
             nodes=len(nodes),
-            hosts=len({node.host_id for node in nodes}),
+            hosts=_count_hosts(nodes),
             detail="; ".join(details),
         )
 
@@ -371,3 +491,7 @@ class Caller:
 
     def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:
         return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran=ran)
+
+
+def _count_hosts(nodes: Sequence[NodeRecord]) -> int:
+    return len({node.host_id for node in nodes})

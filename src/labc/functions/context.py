@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
+from labc.directory import NodeRecord
 from labc.errors import OutsideError
 
 _current: ContextVar[CallContext] = ContextVar("labc_current_call")
@@ -13,9 +14,17 @@ _current: ContextVar[CallContext] = ContextVar("labc_current_call")
 class CallContext:
     """One call, as the function that serves it sees it."""
 
-    __slots__ = ("_cancelled", "_told", "deadline", "finished", "host", "name", "node", "node_id")
+    __slots__ = ("_cancelled", "_told", "began", "caller", "deadline", "finished", "host", "name", "node", "node_id")
 
-    def __init__(self, name: str, host: str, node: str, node_id: str, timeout: float | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        node: str,
+        node_id: str,
+        timeout: float | None,
+        caller: NodeRecord | None = None,
+    ) -> None:
         self.name = name
         """The name under which the function was called."""
         self.host = host
@@ -23,8 +32,12 @@ class CallContext:
         self.node = node
         """The caller's node name."""
         self.node_id = node_id
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        """When the caller stops waiting, on the clock of ``time.monotonic()`` of this process; None: never."""
+        self.caller = caller
+        """For labc itself: who it is, as far as that can be believed."""
+        self.began = time.monotonic()
+        """When it came, on the clock of ``time.monotonic()`` of this process."""
+        self.deadline = None if timeout is None else self.began + timeout
+        """When the caller stops waiting, on the same clock; None: never."""
         self.finished = False
         """Whether it has been answered; what it started may live longer."""
         self._cancelled = self._told = False

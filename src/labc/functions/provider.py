@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Hashable
+import time
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
-from labc.directory import NodeRecord, near_names
+from labc.directory import NodeRecord, near_names, reaches
 from labc.errors import (
     CallTimeoutError,
     CarryError,
@@ -42,6 +43,10 @@ class CallCounts:
     failed: int = 0
     refused: int = 0
     cancelled: int = 0
+    seconds: float = 0.0
+    """From the arrival of calls to their answers, of all that were served or failed."""
+    longest: float = 0.0
+    """The same, of the one that took longest."""
 
 
 class _Running(msgspec.Struct, eq=False):
@@ -60,13 +65,13 @@ class Provider:
         here: NodeRecord,
         settings: Settings,
         find: Callable[[str], Registration[..., Any] | None],
-        names: Callable[[], list[str]],
+        offered: Callable[[], Iterable[Registration[..., Any]]],
         prepare: Callable[[], object],
     ) -> None:
         self._here = here
         self._settings = settings
         self._find = find
-        self._names = names
+        self._offered = offered
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
@@ -98,11 +103,11 @@ class Provider:
         request, peer = event.request, lane.peer
         assert peer is not None
         try:
-            registration = self._admit(request.name)
+            registration = self._admit(request.name, lane.caller)
         except LabcError as error:
             lane.fail(event.id, self._refused(error))
             return
-        context = CallContext(request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout)
+        context = CallContext(request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout, lane.caller)
         key = (lane, event.id)
         if registration.run == "thread":
             job = _InThread(self, lane, event, registration, context)
@@ -143,10 +148,10 @@ class Provider:
         here = self._here
         request = Request(name, timeout, msgspec.Raw(arguments.head))
         try:
-            registration = self._admit(name)
+            registration = self._admit(name, None)
         except LabcError as error:
             raise self._refused(error).to_exception() from None
-        context = CallContext(request.name, here.host, here.name, here.id, request.timeout)
+        context = CallContext(request.name, here.host, here.name, here.id, request.timeout, here)
         answering = self._answer(registration, request, _copied(arguments.buffers), context)
         task = self._loop.create_task(answering, name=f"labc call {request.name}")
         self._running[task] = _Running(context, task)
@@ -163,6 +168,20 @@ class Provider:
         if isinstance(answer, Failure):
             raise answer.to_exception()
         return Body(answer.head, _copied(answer.buffers))
+
+    def take_message(self, name: str, arguments: Body, sender: CallContext) -> None:
+        """Run a function for somebody who waits for no answer. On the loop.
+
+        Raises:
+            LabcError: it does not run.
+        """
+        registration = self._admit(name, None if sender.caller is self._here else sender.caller)
+        context = CallContext(name, sender.host, sender.node, sender.node_id, None, sender.caller)
+        request = Request(name, None, msgspec.Raw(arguments.head))
+        answering = self._answer(registration, request, _copied(arguments.buffers), context)
+        task = self._loop.create_task(answering, name=f"labc message to {name}")
+        self._running[task] = _Running(context, task)
+        task.add_done_callback(lambda _: self._running.pop(task, None))
 
     def new_context(self) -> contextvars.Context:
         """For one call."""
@@ -227,7 +246,7 @@ class Provider:
                 raise
             return self._raised(context, error)  # the function's own doing
         except ProcessDiedError as error:
-            self._count("failed")
+            self._count("failed", context)
             return self._failure(PeerLostError(f"the process that ran {context.name!r} on {self._here}", str(error)))
         except RaisedThereError as error:
             return self._raised(context, error, error.failure)
@@ -260,7 +279,13 @@ class Provider:
             context.finished = True
         return self._encoded(context, result)
 
-    def _admit(self, name: str) -> Registration[..., Any]:
+    def sees(self, caller: NodeRecord | None, registration: Registration[..., Any]) -> bool:
+        """Whether the function exists for this caller; None: this node itself."""
+        if caller is None:
+            return True
+        return registration.scope != "node" and reaches(registration.scope, self._here, caller)
+
+    def _admit(self, name: str, caller: NodeRecord | None) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
         if len(self._running) >= self._settings.max_calls:
@@ -268,8 +293,8 @@ class Provider:
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
             )
         registration = self._find(name)
-        if registration is None:
-            near = near_names(name, self._names())
+        if registration is None or not self.sees(caller, registration):
+            near = near_names(name, [r.name for r in self._offered() if r.listed and self.sees(caller, r)])
             raise NotFoundError(name, near=near, nodes=1, hosts=1, detail=f"{self._here} does not")
         return registration
 
@@ -284,12 +309,20 @@ class Provider:
             return self._uncarried(context, error)
         except BaseException as error:  # of the value: a property that raises, a dict that another thread changes
             return self._raised(context, error)
-        self._count("served")
+        self._count("served", context)
         return body
 
-    def _count(self, what: Literal["served", "failed", "refused", "cancelled"]) -> None:
+    def _count(
+        self, what: Literal["served", "failed", "refused", "cancelled"], context: CallContext | None = None
+    ) -> None:
+        """``context``: of a call that has been answered."""
+        counts = self.counts
         with self._counting:
-            setattr(self.counts, what, getattr(self.counts, what) + 1)
+            setattr(counts, what, getattr(counts, what) + 1)
+            if context is not None:
+                seconds = time.monotonic() - context.began
+                counts.seconds += seconds
+                counts.longest = max(counts.longest, seconds)
 
     def _refused(self, error: BaseException) -> Failure:
         self._count("refused")
@@ -297,7 +330,7 @@ class Provider:
 
     def _raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
         """``failure``: the error as it was told by another process."""
-        self._count("failed")
+        self._count("failed", context)
         failure = failure or self._failure(error)
         logger.warning("%s raised %s: %s", context, failure.type, failure.message, exc_info=error)
         # An error of labc's own that the function let through is not about this call.
@@ -306,7 +339,7 @@ class Provider:
 
     def _uncarried(self, context: CallContext, error: CarryError) -> Failure:
         logger.warning("%s can't be answered: %s", context, error)
-        self._count("failed")
+        self._count("failed", context)
         return self._failure(error)
 
     def _failure(self, error: BaseException, ran: Ran = "yes") -> Failure:

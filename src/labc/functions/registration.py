@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from labc.directory import check_name
+from labc.directory import WIDEST, Scope, check_function_name, check_scope
 from labc.functions.signature import Signature
 from labc.registry import Handle, Registry, is_coroutine_function, plain
 
@@ -18,11 +18,21 @@ Run = Literal["loop", "thread", "process"]
 class Registration(Handle[P, R]):
     """A function that the network can call, until :meth:`close`. Calling the handle calls the function here."""
 
-    def __init__(self, registry: Registry[Any], function: Callable[P, R], name: str, run: Run) -> None:
+    def __init__(
+        self,
+        registry: Registry[Any],
+        function: Callable[P, R],
+        name: str,
+        run: Run,
+        scope: Scope = WIDEST,
+        listed: bool = True,
+    ) -> None:
         super().__init__(function, name)
         self._registry = registry
         self.name = name
         self.run: Run = run
+        self.scope: Scope = scope
+        self.listed = listed
         self.signature = Signature(name, function)
 
     def close(self) -> None:
@@ -39,13 +49,18 @@ class Registration(Handle[P, R]):
 
 
 def make_registration(
-    registry: Registry[Any], function: Callable[P, R], name: str | None, run: Run | None
+    registry: Registry[Any],
+    function: Callable[P, R],
+    name: str | None,
+    run: Run | None,
+    scope: Scope = WIDEST,
+    listed: bool = True,
 ) -> Registration[P, R]:
     """Check everything that can be checked before anybody calls, and register."""
     function = plain(function)
     if not callable(function):
         raise TypeError(f"register() takes a function, not {function!r}")
-    name = check_name(name if name is not None else _own_name(function))
+    name = check_function_name(name if name is not None else _own_name(function))
     is_coroutine = is_coroutine_function(function)
     chosen: Run = run or ("loop" if is_coroutine else "thread")
     if chosen not in ("loop", "thread", "process"):
@@ -54,7 +69,8 @@ def make_registration(
         raise ValueError(f"register({name!r}, run={run!r}): an async function runs on the loop")
     if chosen == "process":
         _check_importable(function, name)
-    registration = Registration(registry, function, name, chosen)
+    check_scope(scope, f"register({name!r})")
+    registration = Registration(registry, function, name, chosen, scope, bool(listed))
     registry.replace(registration, lambda older: older.name == name)  # a notebook's cell that is run again
     return registration
 

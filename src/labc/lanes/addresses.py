@@ -11,6 +11,8 @@ ABSTRACT_SOCKETS = sys.platform == "linux"
 """Linux has Unix sockets with no file, whose names belong to the network namespace as the host's identity does."""
 
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = ("127.0.0.1", "::1")
+"""From where nobody but this host itself can come: what arrives from elsewhere with them is dropped by the system."""
 
 
 def unix_address(node_id: str) -> str:

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
+from labc.lanes.addresses import LOOPBACKS
 from labc.lanes.deadlines import Deadlines
 from labc.lanes.writer import Writer
 from labc.settings import Settings
@@ -100,6 +102,7 @@ class Lane(asyncio.BufferedProtocol):
         self._remote = "an unknown peer"
         self._end: LabcError | None = None
         self.peer: Greeting | None = None
+        self._caller: NodeRecord | None = None
         self.asked = float("-inf")
         """When its owner was told of a request last (``time.perf_counter()``)."""
         self.closed = asyncio.Event()
@@ -134,6 +137,24 @@ class Lane(asyncio.BufferedProtocol):
             return "relay"
         name = self._transport.get_extra_info("sockname")
         return "tcp" if isinstance(name, tuple) else "unix"
+
+    @property
+    def within_host(self) -> bool:
+        """Whether its other end is known to be on this host, whatever the peer says of itself."""
+        if self._transport is None or self.kind == "relay":
+            return False
+        ends = [self._transport.get_extra_info(key) for key in ("sockname", "peername")]
+        return self.kind == "unix" or all(isinstance(end, tuple) and end[0] in LOOPBACKS for end in ends)
+
+    @property
+    def caller(self) -> NodeRecord:
+        """The peer, as far as it can be believed: what it says of its host counts if it reached this one within it."""
+        if self._caller is None:
+            assert self.peer is not None
+            peer, here = self.peer, self.within_host
+            place = (peer.node_id, peer.host_id) if here else ("", "")
+            self._caller = NodeRecord(*place, peer.host_name, peer.node_name, peer.group if here else "")
+        return self._caller
 
     def __str__(self) -> str:
         return f"{self.peer.node_name} on {self.peer.host_name}" if self.peer else self._remote

@@ -47,6 +47,10 @@ class Listener:
         """
         return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
 
+    def endpoints(self) -> list[tuple[str, int]]:
+        """The same as addresses and ports, without the last one."""
+        return [(ip, self.port) for ip in own_ips()]
+
     def file_numbers(self) -> list[int]:
         """Of the sockets."""
         return [own.fileno() for server in self._servers for own in server.sockets]

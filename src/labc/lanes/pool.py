@@ -314,6 +314,7 @@ class Pool:
             node_name=self._here.name,
             host_id=self._here.host_id,
             host_name=self._here.host,
+            group=self._here.group,
             labc_version=self._version,
             max_message_bytes=self._settings.max_message_bytes,
             target=target,

@@ -5,10 +5,11 @@ from labc.node.faces import Face, Verbs
 from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
-from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
+from labc.node.verbs import AsyncAt, AsyncVerbs, Operation, Registering, RemoteFunction, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
 __all__ = [
+    "AsyncAt",
     "AsyncVerbs",
     "Callback",
     "Face",
@@ -19,6 +20,7 @@ __all__ = [
     "NodeWatch",
     "Operation",
     "Registering",
+    "RemoteFunction",
     "Runtime",
     "TopicDetails",
     "Verbs",

@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from labc.directory import NodeRecord
+from labc.directory import WIDEST, NodeRecord
 
 
 class Question:
@@ -16,12 +16,14 @@ class Question:
     ADDRESSES = b"addresses"
     FUNCTIONS = b"functions"
     DETAILS = b"details"
+    ENDPOINTS = b"endpoints"
 
 
 class FunctionDetails(msgspec.Struct, array_like=True):
     name: str
     signature: str
     doc: str
+    scope: str = WIDEST
 
 
 class Catalogue(msgspec.Struct, array_like=True):
@@ -29,6 +31,15 @@ class Catalogue(msgspec.Struct, array_like=True):
 
     node_id: str
     functions: list[FunctionDetails]
+    narrow: bool = False
+    """Whether there are others, for its host or its group alone."""
+
+
+class Endpoints(msgspec.Struct, array_like=True):
+    """Where a node takes connections: addresses and ports."""
+
+    node_id: str
+    endpoints: list[tuple[str, int]]
 
 
 class TopicDetails(msgspec.Struct):
@@ -42,6 +53,7 @@ class TopicDetails(msgspec.Struct):
     failed: int
     dropped: int
     held_back: int = 0
+    scope: str = WIDEST
 
 
 class Details(msgspec.Struct):
@@ -133,3 +145,5 @@ class FunctionInfo:
     host: str
     node: str
     node_id: str
+    scope: str = WIDEST
+    """How far it can be called."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from labc.directory import Order, Resolve, Scope
+
 
 class Verbs(ABC):
     """What one can ask the network, and what ``at(...)`` has options for."""
@@ -19,19 +21,44 @@ class Verbs(ABC):
         timeout: float | None = None,
         find_timeout: float | None = None,
         host: str | None = None,
-        node: str | None = None,
+        node: str | int | None = None,
         retry: int | None = None,
+        scope: Scope | None = None,
+        perspective: str | None = None,
+        resolve: Resolve | None = None,
+        order: Order | None = None,
     ) -> Any:
         """The same verbs with options, which never mix with a function's own arguments.
 
-        ``at`` of what it returns adds options to these, or changes them.
+        ``at`` of what it returns adds options to these, or changes them. The functions that are offered there are its
+        attributes: ``labc.at(host="computer1").lights.on()`` calls ``lights.on``. ``core.ping`` and the like, which
+        every node offers, are asked of all these nodes, as by ``call_all``, unless ``node`` names one.
 
         Args:
             timeout: seconds until the answer must be there.
             find_timeout: seconds to wait for somebody to offer the name; 0: fail at once.
-            host: only there.
-            node: only this node, by name or id.
+            host: only there; by name, alias (``aliases`` of the settings) or address.
+            node: only this node, by name or id, or by the port at which it takes connections.
             retry: how often to ask again when a provider was lost and the function may have run.
+            scope: only what is so near: ``"node"``, ``"group"``, ``"host"`` or ``"network"``. What is registered or
+                subscribed through it is visible so far, and what is published through it is heard so far.
+            perspective: the host, or the node, from which it is judged what is near; without, from here.
+            resolve: which of several providers answers: the ``"nearest"`` (the default), and among equals the least
+                busy, or any: ``"random"`` or ``"round-robin"``.
+            order: which scope the nearest is looked for in first: the narrowest, ``"bottom-up"`` (the default), or
+                the widest, ``"top-down"``.
+
+        Raises:
+            ValueError: a value that can't be meant.
+        """
+
+    @abstractmethod
+    def get_host(self, host: str, /, *, node: str | int | None = None) -> Any:
+        """The same verbs for one host, or one node there: short for ``at(host=..., node=...)``.
+
+        Args:
+            host: its name, an alias of the settings, or an address.
+            node: by name or id, or by the port at which it takes connections.
 
         Raises:
             ValueError: a value that can't be meant.
@@ -70,8 +97,25 @@ class Verbs(ABC):
         """
 
     @abstractmethod
+    def call_publish(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function at one node, and give the same to all the others that offer it, as a message: it runs there,
+        and nobody waits for it.
+
+        The others get it when the answer has come; one that does not take it within 5 s is left out.
+
+        Returns:
+            The result of the one.
+
+        Raises:
+            LabcError: as ``call`` does; then the others got nothing.
+        """
+
+    @abstractmethod
     def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> Any:
         """Give a message to all who subscribed to the topic, now; nobody need be there.
+
+        Through ``at(scope=...)``, ``at(host=...)`` or ``at(node=...)`` only nodes so near, or those, get it. It goes to
+        each of them directly; who takes it slower than it comes loses the oldest.
 
         Returns at once, unless a subscriber holds publishers back; then, when all those have taken it. The first
         node of a host waits until half a second after it joined, by when it has found the other hosts. In a thread, who
@@ -82,6 +126,7 @@ class Verbs(ABC):
             CarryError: a value can't be carried.
             CallTimeoutError: a subscriber held it back for ``timeout``.
             OverloadedError: a subscriber that holds publishers back has too many waiting.
+            NotFoundError: the host or the node that ``at`` names is not there.
         """
 
     @abstractmethod
@@ -110,15 +155,12 @@ class Verbs(ABC):
             NotFoundError: there is no such node.
         """
 
-
-class Face(ABC):
-    """What a module has beside that: for the program as a whole."""
-
     @abstractmethod
     def messages(self, pattern: str, *, queue_size: int | None = None) -> Any:
         """Iterate over the messages of a topic or pattern, as they come.
 
-        When the reader is slower than the messages, the oldest are dropped, and counted in ``dropped``.
+        When the reader is slower than the messages, the oldest are dropped, and counted in ``dropped``. Through
+        ``at(scope=...)`` it reads what is published so near, and nobody farther away knows of it.
 
         Args:
             pattern: levels between slashes; ``*`` stands for one level, ``**`` for any number.
@@ -127,6 +169,10 @@ class Face(ABC):
         Raises:
             NameInvalidError: the pattern can't be used; says where the mistake is.
         """
+
+
+class Face(ABC):
+    """What a module has beside that: for the program as a whole."""
 
     @abstractmethod
     def node_events(self) -> Any:

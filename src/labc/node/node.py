@@ -7,14 +7,14 @@ import logging
 from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
-from labc.directory import NodeRecord, check_pattern
+from labc.directory import NodeRecord
 from labc.errors import ClosedError
 from labc.fabric import new_id
-from labc.functions import Registration
-from labc.node.identity import host_id, host_name, program_name
+from labc.functions import Options, Registration
+from labc.node.identity import host_id, host_name, program_name, secret_digest
 from labc.node.process import process
 from labc.node.runtime import Runtime
-from labc.node.verbs import AsyncVerbs, Operation, Registering, run_operation
+from labc.node.verbs import AsyncVerbs, Operation, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 from labc.registry import Registry
 from labc.settings import Settings
@@ -25,7 +25,7 @@ logger = logging.getLogger("labc")
 T = TypeVar("T")
 
 
-class Node(AsyncVerbs, Registering):
+class Node(AsyncVerbs):
     """A node of the network, on the event loop of this program::
 
         async with labc.Node(name="adder") as node:
@@ -45,7 +45,8 @@ class Node(AsyncVerbs, Registering):
 
     def __init__(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
         self.settings = Settings.load(name=name, network=network, **settings)
-        self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name())
+        group = secret_digest("group", self.settings.group) if self.settings.group else ""
+        self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name(), group)
         self._functions: Registry[Registration[..., Any]] = Registry()
         self._subscriptions: Registry[Subscription[..., Any]] = Registry()
         self._rooms: Runtime | None = None
@@ -119,12 +120,11 @@ class Node(AsyncVerbs, Registering):
         await self.close()
 
     def messages(self, pattern: str, *, queue_size: int | None = None) -> Messages:
-        """Iterate over the messages of a topic or pattern; see :class:`labc.Messages`.
+        messages: Messages = super().messages(pattern, queue_size=queue_size)
+        return messages
 
-        Raises:
-            NameInvalidError: the pattern can't be used; says where the mistake is.
-        """
-        return self._running().messages(check_pattern(pattern), queue_size)
+    def _messages(self, pattern: str, queue_size: int | None, options: Options) -> Messages:
+        return self._running().messages(pattern, queue_size, options)
 
     def node_events(self) -> NodeEvents:
         """Iterate over what becomes of the other nodes; see :class:`labc.NodeEvents`."""

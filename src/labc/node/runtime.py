@@ -6,33 +6,33 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from labc.directory import NodeRecord, near_names
-from labc.errors import LabcError, NotFoundError, PeerLostError
-from labc.fabric import Declared, Fabric, Neighbourhood, Publication
-from labc.functions import Caller, Options, Outcome, Provider, Registration, current_call
+from labc.directory import WIDEST, Addressing, NodeRecord
+from labc.errors import PeerLostError
+from labc.fabric import Fabric, Neighbourhood, Publication
+from labc.functions import Caller, Options, Outcome, Provider, Registration
 from labc.lanes import Pool
-from labc.node.details import Catalogue, Details, FunctionDetails, FunctionInfo, NodeInfo, Question, TopicDetails
+from labc.node.between import Answering, Asking
+from labc.node.core import Core
+from labc.node.details import Details, Endpoints, Question, TopicDetails
+from labc.node.listing import Listing
+from labc.node.offering import Offering
 from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
 from labc.settings import Settings
-from labc.topics import Messages, Sender, Subscription, Topics
+from labc.topics import Messages, Subscription, Told, Topics
 from labc.version import __version__
 
-_ASK_WITHIN = 5.0
-_ASK_AGAIN = 0.1
-"""Seconds until those who did not hear a question are asked again; then twice as long."""
 _CLOSE_WITHIN = 0.2
 _MAX_RELAY_PIECES = 100_000
-_HELD = "\0held"
-"""The internal function that takes messages for subscribers which hold publishers back. No user's name has a NUL."""
+_NEAR_WITHIN = 0.5
+"""How long a publisher waits to know what others on its host subscribe to for this alone."""
 
-Told = TypeVar("Told", Catalogue, Details)
+_NO_OPTIONS = Options()
 
 
 class Runtime:
@@ -52,20 +52,51 @@ class Runtime:
         self._thread = threading.get_ident()
         self._functions = functions
         self._subscriptions = subscriptions
-        self._by_name: dict[str, Registration[..., Any]] = {}
-        self._offers: dict[str, Declared] = {}
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
         self.fabric = Fabric(settings, here, self._link_changed)
-        self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost)
+        self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost, self._digests_of)
+        self._addressing = Addressing(here, settings.aliases)
+        self._offering = Offering(here, self.fabric, self._later)
         self._pool = Pool(here, settings, __version__, self)
-        self._internal = {_HELD: Registration(Registry(), self._take_held, _HELD, "loop")}
-        self._provider = Provider(here, settings, self._find_function, lambda: list(self._by_name), prepare)
+        self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare)
         self._pool.calls = self._provider
-        self.caller = Caller(here, settings, self.fabric, self._neighbourhood, self._pool, self._provider)
-        self._topics = Topics(here, settings, self.fabric, self._deliver_held, prepare, self._provider.threads.run)
         self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
+        self.caller = Caller(
+            here,
+            settings,
+            self.fabric,
+            self._neighbourhood,
+            self._pool,
+            self._provider,
+            self._addressing,
+            lambda: self._listing.learn_endpoints(),
+        )
+        self._asking = Asking(self.caller)
+        self._topics = Topics(
+            here,
+            settings,
+            self.fabric,
+            self._deliver_held,
+            self._tell,
+            self._ask_near,
+            prepare,
+            self._provider.threads.run,
+        )
+        self._core = Core(
+            here,
+            settings,
+            self._offering.all,
+            self._provider,
+            self._topics,
+            self._neighbourhood.directory,
+            self._pool,
+            self.fabric,
+        )
+        self._listing = Listing(here, self.fabric, self._neighbourhood, self._addressing, self.caller, self._core)
+        self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
+        self._internal = {**Answering(here, self._topics, self._provider).functions, **self._core.functions}
         self._watchdog = Watchdog(
             self.loop,
             settings.heartbeat_timeout,
@@ -142,9 +173,41 @@ class Runtime:
         """Whether this is code on the node's own loop, which must not block."""
         return threading.get_ident() == self._thread and self.loop.is_running()
 
-    def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-        """From any thread; see :meth:`Topics.publish_now`."""
-        return self._topics.publish_now(topic, args, kwargs)
+    async def call_publish(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
+        await self.fabric.looked_around()
+        asked = self.caller.prepare(name, args, kwargs, options)
+        return await self.caller.call_publish(asked, lambda node: self._asking.message(node, name, args, dict(kwargs)))
+
+    def must_wait(self, options: Options) -> bool:
+        """Whether :meth:`before_publishing` has anything to do. From any thread."""
+        return (
+            self.fabric.looks_around
+            or not self._topics.nearby.known
+            or self._addressing.changes(options.host, options.node)
+        )
+
+    async def before_publishing(self, options: Options) -> None:
+        """Returns when it is known who takes what is published."""
+        if self.fabric.looks_around:
+            await self.fabric.looked_around()
+        await self.caller.learn_endpoints(options)
+        if not self._topics.nearby.known:
+            await self._topics.nearby.learn(_NEAR_WITHIN)
+
+    def publish_now(
+        self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options = _NO_OPTIONS
+    ) -> list[str]:
+        """From any thread; see :meth:`Topics.publish_now`.
+
+        Raises:
+            NotFoundError: nobody is where the options say.
+        """
+        if options.host is None and options.node is None and options.scope in (None, WIDEST):
+            return self._topics.publish_now(topic, args, kwargs)
+        nodes = [node.id for node in self._listing.at(options)]
+        if not nodes:
+            raise self.caller.no_such_node(str(options.node or options.host))
+        return self._topics.publish_to(nodes, topic, args, kwargs)
 
     def is_held(self, topic: str) -> bool:
         """Whether a subscriber holds the publishers of this topic back. From any thread."""
@@ -156,68 +219,22 @@ class Runtime:
         timeout = self.settings.timeout if options.timeout is None else options.timeout
         await self._topics.publish_held(holders, topic, args, kwargs, timeout)
 
-    def messages(self, pattern: str, queue_size: int | None) -> Messages:
+    def messages(self, pattern: str, queue_size: int | None, options: Options = _NO_OPTIONS) -> Messages:
         size = queue_size or self.settings.queue_size
-        return Messages(pattern, size, self._topics.attach_messages, self._topics.detach_messages)
-
-    async def nodes(self, options: Options) -> list[NodeInfo]:
-        """Every node of the network, with its details if it answers."""
-        await self.fabric.looked_around()
-        details = await self._ask_all(Question.DETAILS, Details, options)
-        records = self._neighbourhood.directory.nodes()
-        if self.here not in records:
-            records.append(self.here)
-        chosen = [record for record in records if _wanted(record, options)]
-        infos = [NodeInfo.make(record, details.get(record.id), record.id == self.here.id) for record in chosen]
-        return sorted(infos, key=lambda info: (info.host, info.name, info.id))
-
-    async def functions(self, options: Options) -> list[FunctionInfo]:
-        """Every function that is offered, with where."""
-        await self.fabric.looked_around()
-        catalogues = await self._ask_all(Question.FUNCTIONS, Catalogue, options)
-        infos = [
-            FunctionInfo(function.name, function.signature, function.doc, record.host, record.name, record.id)
-            for record in [*self._neighbourhood.directory.nodes(), self.here]
-            if _wanted(record, options) and record.id in catalogues
-            for function in catalogues.pop(record.id).functions
-        ]
-        return sorted(infos, key=lambda info: (info.name, info.host, info.node))
-
-    async def ping(self, options: Options) -> dict[NodeRecord, float | LabcError]:
-        """Round trips in seconds, or what prevented them, of the nodes that the options name.
-
-        Without a name, of all others; none, where this is the only one.
-        """
-        await self.fabric.looked_around()
-        timeout = 2.0 if options.timeout is None else options.timeout
-        named = options.node or options.host
-        known = self._neighbourhood.directory.nodes()
-        records = [r for r in known if _wanted(r, options) and (named or r.id != self.here.id)]
-        if named and not records:
-            near = near_names(named, {name for record in known for name in (record.name, record.host)})
-            hosts = len({record.host_id for record in known})
-            raise NotFoundError(named, near=near, nodes=len(known), hosts=hosts, kind="node")
-
-        async def one(record: NodeRecord) -> float | LabcError:
-            try:
-                return await self.caller.ping(record, timeout)
-            except LabcError as error:
-                return error
-
-        return dict(zip(records, await asyncio.gather(*map(one, records)), strict=True))
+        scope = options.scope or WIDEST
+        return Messages(pattern, size, self._topics.attach_messages, self._topics.detach_messages, scope)
 
     # What is registered here.
 
     def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
-        """From any thread. Calls from this node see it at once, others when the fabric has spread it."""
-        name = registration.name
-        if added:
-            self._by_name[name] = registration
-            self._later(self._declare_offer(name))
-        elif self._by_name.get(name) is registration:
-            del self._by_name[name]
-            self._later(self._withdraw_offer(name))
+        self._offering.changed(registration, added)
         self.caller.forget_routes()
+
+    def _find_function(self, name: str) -> Registration[..., Any] | None:
+        return self._offering.find(name) or self._internal.get(name)
+
+    def _digests_of(self, name: str) -> list[str]:
+        return self._offering.digests(name)
 
     def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
         self._later((self._topics.add if added else self._topics.remove)(subscription))
@@ -238,27 +255,15 @@ class Runtime:
             finally:
                 self._jobs.task_done()
 
-    async def _declare_offer(self, name: str) -> None:
-        if name in self._by_name and name not in self._offers:
-            self._offers[name] = await self.fabric.declare_token(self.fabric.keys.function(name, self.here))
-
-    async def _withdraw_offer(self, name: str) -> None:
-        """Also if it is back by now: who has met the gap waits for a new token."""
-        if (offer := self._offers.pop(name, None)) is not None:
-            await offer.close()
-
-    def _find_function(self, name: str) -> Registration[..., Any] | None:
-        return self._by_name.get(name) or self._internal.get(name)
-
     # Questions of other nodes.
 
     async def _answer(self, question: bytes) -> bytes:
         if question == Question.ADDRESSES:
             return msgspec.msgpack.encode(self._pool.listener.addresses())
+        if question == Question.ENDPOINTS:
+            return msgspec.msgpack.encode(Endpoints(self.here.id, self._pool.listener.endpoints()))
         if question == Question.FUNCTIONS:
-            functions = list(self._by_name.values())
-            offered = [FunctionDetails(r.name, str(r.signature), r.summary) for r in functions]
-            return msgspec.msgpack.encode(Catalogue(self.here.id, offered))
+            return msgspec.msgpack.encode(self._offering.catalogue())
         return msgspec.msgpack.encode(self._details())
 
     def _details(self) -> Details:
@@ -269,8 +274,8 @@ class Runtime:
             version=__version__,
             root_port=self.fabric.root_port or 0,
             addresses=self._pool.listener.addresses(),
-            functions=len(self._by_name),
-            topics=[TopicDetails(**row) for row in self._topics.statistics()],
+            functions=len(self._offering.catalogue().functions),
+            topics=[TopicDetails(**row) for row in self._topics.statistics() if row["scope"] == WIDEST],
             running=self._provider.running,
             served=counts.served,
             failed=counts.failed,
@@ -280,51 +285,6 @@ class Runtime:
             undecodable=self._topics.undecodable,
             lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
         )
-
-    async def _ask_all(self, question: bytes, kind: type[Told], options: Options) -> dict[str, Told]:
-        """What each node tells, by its id. Who was given up is not waited for when all others have told."""
-        timeout = _ASK_WITHIN if options.timeout is None else options.timeout
-        deadline = self.loop.time() + timeout
-        found: dict[str, Told] = {}
-
-        def take(answers: list[bytes]) -> None:
-            for answer in answers:
-                with suppress(msgspec.DecodeError):
-                    told = msgspec.msgpack.decode(answer, type=kind)
-                    found[told.node_id] = told
-            self._neighbourhood.wake()
-
-        def complete() -> bool:
-            alive = self._neighbourhood.directory.alive()
-            return self.fabric.linked and all(node.id in found for node in alive if _wanted(node, options))
-
-        pause = _ASK_AGAIN
-        while (left := deadline - self.loop.time()) > 0:
-            await self._ask_round(question, left, take, complete)
-            if complete():
-                break
-            # Some did not hear the question: the root has just changed, and they come back one by one.
-            until = min(deadline, self.loop.time() + pause)
-            await asyncio.sleep(min(_ASK_AGAIN, until - self.loop.time()))
-            await self._neighbourhood.changed(until)
-            pause *= 2
-        return found
-
-    async def _ask_round(
-        self, question: bytes, timeout: float, take: Callable[[list[bytes]], None], complete: Callable[[], bool]
-    ) -> None:
-        """Ask once. Returns when all who heard it have answered, or nobody is missing."""
-        asking = self.loop.create_task(self.fabric.ask_each(self.fabric.keys.ask_all, question, timeout, take))
-        asking.add_done_callback(lambda _: self._neighbourhood.wake())
-        deadline = self.loop.time() + timeout
-        try:
-            while not (asking.done() or complete()):
-                if not await self._neighbourhood.changed(deadline):
-                    break
-            if asking.done():
-                asking.result()
-        finally:
-            asking.cancel()
 
     # What the pool of lanes needs: see lanes.connector.Surroundings.
 
@@ -362,15 +322,21 @@ class Runtime:
     # Messages that hold their publisher back.
 
     async def _deliver_held(self, node_id: str, message: Sequence[Any]) -> None:
+        await self._asking.deliver_held(await self._node(node_id), message)
+
+    async def _tell(self, node_id: str, told: Sequence[Told]) -> None:
+        await self._asking.tell(await self._node(node_id), told)
+
+    async def _ask_near(self, node_id: str) -> Sequence[tuple[str, bool]]:
+        return await self._asking.near(await self._node(node_id))
+
+    async def _node(self, node_id: str) -> NodeRecord:
+        """Raises PeerLostError: it is not there."""
         deadline = self.loop.time() + self.settings.presence_grace
         while (node := self._neighbourhood.directory.node(node_id)) is None:  # its presence comes a moment later
             if not await self._neighbourhood.changed(deadline):
                 raise PeerLostError(node_id, "it is not in the network", ran="no")
-        await self.caller.call_node(node, _HELD, message)
-
-    async def _take_held(self, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
-        call = current_call()
-        await self._topics.take_held(Sender(call.host, call.node, call.node_id), topic, args, kwargs, seconds)
+        return node
 
     # Changes of the network.
 
@@ -388,9 +354,3 @@ class Runtime:
         if not self.loop.is_closed():
             task = self.loop.create_task(self.fabric.show_presence())
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
-def _wanted(record: NodeRecord, options: Options) -> bool:
-    return (options.host is None or record.host == options.host) and (
-        options.node is None or options.node in (record.name, record.id)
-    )

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
-from labc.directory import NodeRecord, check_name, check_topic
+from labc.directory import CORE, WIDEST, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
@@ -29,19 +29,41 @@ async def run_operation(operation: Operation[T], rooms: Runtime) -> T:
 class Registering:
     """``register`` and ``subscribe``: not asynchronous, and possible before the node runs."""
 
+    _options = Options()
     _functions: Registry[Registration[..., Any]]
     _subscriptions: Registry[Subscription[..., Any]]
 
     @overload
     def register(
-        self, function: Callable[P, R], /, *, name: str | None = None, run: Run | None = None
+        self,
+        function: Callable[P, R],
+        /,
+        *,
+        name: str | None = None,
+        run: Run | None = None,
+        scope: Scope | None = None,
+        listed: bool = True,
     ) -> Registration[P, R]: ...
     @overload
     def register(
-        self, function: None = None, /, *, name: str | None = None, run: Run | None = None
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        run: Run | None = None,
+        scope: Scope | None = None,
+        listed: bool = True,
     ) -> Callable[[Callable[P, R]], Registration[P, R]]: ...
     def register(
-        self, function: Callable[..., Any] | None = None, /, *, name: str | None = None, run: Run | None = None
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        run: Run | None = None,
+        scope: Scope | None = None,
+        listed: bool = True,
     ) -> Any:
         """Let the network call a function: as a decorator, with or without arguments, or as a call.
 
@@ -51,6 +73,9 @@ class Registering:
             name: under which it is called; its own name, without this.
             run: where: ``"loop"`` (the default of ``async def``), ``"thread"`` (the default of ``def``), or
                 ``"process"``, for long computations; such a function must stand at the top of a module.
+            scope: how far it is visible: in this ``"node"`` alone, in its ``"group"``, on its ``"host"``, or in the
+                ``"network"`` (the default). For everybody else it does not exist, and its name does not leave the host.
+            listed: False: no list or search shows it; who names host and node can call it.
 
         Returns:
             A handle: calling it calls the function here, ``close()`` withdraws it.
@@ -59,8 +84,8 @@ class Registering:
             NameInvalidError: the name can't be used.
         """
         if function is None:
-            return lambda decorated: self.register(decorated, name=name, run=run)
-        registration = make_registration(self._functions, function, name, run)
+            return lambda decorated: self.register(decorated, name=name, run=run, scope=scope, listed=listed)
+        registration = make_registration(self._functions, function, name, run, self._scope(scope, "register"), listed)
         self._registered()
         return registration
 
@@ -73,6 +98,7 @@ class Registering:
         topic: str | None = None,
         when_full: WhenFull | None = None,
         queue_size: int | None = None,
+        scope: Scope | None = None,
     ) -> Subscription[P, R]: ...
     @overload
     def subscribe(
@@ -83,6 +109,7 @@ class Registering:
         topic: str | None = None,
         when_full: WhenFull | None = None,
         queue_size: int | None = None,
+        scope: Scope | None = None,
     ) -> Callable[[Callable[P, R]], Subscription[P, R]]: ...
     def subscribe(
         self,
@@ -92,6 +119,7 @@ class Registering:
         topic: str | None = None,
         when_full: WhenFull | None = None,
         queue_size: int | None = None,
+        scope: Scope | None = None,
     ) -> Any:
         """Have a function called with whatever is published to a topic: as a decorator or as a call.
 
@@ -104,6 +132,8 @@ class Registering:
             when_full: when messages come faster than they are handled: ``"drop-oldest"`` (the default; counted, and
                 shown by ``labc nodes -v``), or ``"hold"`` the publisher back until there is room.
             queue_size: messages that may wait.
+            scope: whose messages it gets: those of this ``"node"`` alone, its ``"group"``, its ``"host"``, or the
+                ``"network"`` (the default). Nobody else knows of it.
 
         Returns:
             A handle with ``close()``.
@@ -112,19 +142,27 @@ class Registering:
             NameInvalidError: the topic can't be used; says where the mistake is.
         """
         if function is None:
-            return lambda decorated: self.subscribe(decorated, topic=topic, when_full=when_full, queue_size=queue_size)
-        subscription = make_subscription(self._subscriptions, function, topic, when_full, queue_size)
+            return lambda decorated: self.subscribe(
+                decorated, topic=topic, when_full=when_full, queue_size=queue_size, scope=scope
+            )
+        subscription = make_subscription(
+            self._subscriptions, function, topic, when_full, queue_size, self._scope(scope, "subscribe")
+        )
         self._registered()
         return subscription
 
     def _registered(self) -> None:
         """Something was registered or subscribed."""
 
+    def _scope(self, given: Scope | None, verb: str) -> Scope:
+        options = self._options
+        if options.host is not None or options.node is not None:
+            raise ValueError(f"{verb}() is for this program itself: at(host=..., node=...) has nothing to say about it")
+        return given or options.scope or WIDEST
 
-class AsyncVerbs(Verbs):
+
+class AsyncVerbs(Verbs, Registering):
     """The verbs as coroutines; see :mod:`labc.aio`."""
-
-    _options = Options()
 
     @abstractmethod
     async def _do(self, operation: Operation[T]) -> T:
@@ -136,11 +174,50 @@ class AsyncVerbs(Verbs):
         timeout: float | None = None,
         find_timeout: float | None = None,
         host: str | None = None,
-        node: str | None = None,
+        node: str | int | None = None,
         retry: int | None = None,
-    ) -> AsyncVerbs:
-        options = self._options.but(timeout=timeout, find_timeout=find_timeout, host=host, node=node, retry=retry)
-        return _At(self, options)
+        scope: Scope | None = None,
+        perspective: str | None = None,
+        resolve: Resolve | None = None,
+        order: Order | None = None,
+    ) -> AsyncAt:
+        options = self._options.but(
+            timeout=timeout,
+            find_timeout=find_timeout,
+            host=host,
+            node=node,
+            retry=retry,
+            scope=scope,
+            perspective=perspective,
+            resolve=resolve,
+            order=order,
+        )
+        return AsyncAt(self, options)
+
+    def get_host(self, host: str, /, *, node: str | int | None = None) -> AsyncAt:
+        return self.at(host=host, node=node)
+
+    @property
+    def network(self) -> AsyncAt:
+        """The verbs for the whole network, and its functions as attributes."""
+        return self.at(scope="network")
+
+    @property
+    def localhost(self) -> AsyncAt:
+        """The same for this host."""
+        return self.at(scope="host")
+
+    @property
+    def here(self) -> AsyncAt:
+        """The same for this node."""
+        return self.at(scope="node")
+
+    @abstractmethod
+    def _messages(self, pattern: str, queue_size: int | None, options: Options) -> Any: ...
+
+    def messages(self, pattern: str, *, queue_size: int | None = None) -> Any:
+        self._scope(None, "messages")
+        return self._messages(check_pattern(pattern), queue_size, self._options)
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)
@@ -152,14 +229,19 @@ class AsyncVerbs(Verbs):
         options = self._options
         return await self._do(lambda rooms: rooms.call_all(name, args, kwargs, options))
 
+    async def call_publish(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        check_name(name)
+        options = self._options
+        return await self._do(lambda rooms: rooms.call_publish(name, args, kwargs, options))
+
     async def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
         check_topic(topic)
         options = self._options
 
         async def operation(rooms: Runtime) -> None:
-            if rooms.fabric.looks_around:
-                await rooms.fabric.looked_around()
-            if holders := rooms.publish_now(topic, args, kwargs):
+            if rooms.must_wait(options):
+                await rooms.before_publishing(options)
+            if holders := rooms.publish_now(topic, args, kwargs, options):
                 await rooms.publish_held(holders, topic, args, kwargs, options)
 
         await self._do(operation)
@@ -177,12 +259,49 @@ class AsyncVerbs(Verbs):
         return await self._do(lambda rooms: rooms.ping(options))
 
 
-class _At(AsyncVerbs):
-    """Verbs with options."""
+class AsyncAt(AsyncVerbs):
+    """What ``at(...)`` returns: the verbs with options, and functions as attributes."""
 
     def __init__(self, verbs: AsyncVerbs, options: Options) -> None:
         self._verbs = verbs
         self._options = options
+        self._functions = verbs._functions
+        self._subscriptions = verbs._subscriptions
 
     async def _do(self, operation: Operation[T]) -> T:
         return await self._verbs._do(operation)
+
+    def _messages(self, pattern: str, queue_size: int | None, options: Options) -> Any:
+        return self._verbs._messages(pattern, queue_size, options)
+
+    def _registered(self) -> None:
+        self._verbs._registered()
+
+    def __getattr__(self, name: str) -> RemoteFunction:
+        return RemoteFunction(self, self._options, name)
+
+
+class RemoteFunction:
+    """A function of the network, to be called as if it were here: ``labc.network.lights.on("lab 2")``."""
+
+    def __init__(self, verbs: Verbs, options: Options, name: str) -> None:
+        if name.startswith("_"):  # what Python itself looks for
+            raise AttributeError(name)
+        self._verbs = verbs
+        self._options = options
+        self._name = name
+
+    def __getattr__(self, name: str) -> RemoteFunction:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return RemoteFunction(self._verbs, self._options, f"{self._name}.{name}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What ``call`` of the verbs it belongs to returns, or raises; of ``core.`` functions, what ``call_all`` does,
+        unless a node is named."""
+        if self._name.startswith(CORE) and self._options.node is None:
+            return self._verbs.call_all(self._name, *args, **kwargs)
+        return self._verbs.call(self._name, *args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<labc remote function {self._name!r}>"

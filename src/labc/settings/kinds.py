@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -75,6 +75,32 @@ def choice(*options: str) -> Kind:
         return str(value)
 
     return Kind(" or ".join(map(repr, options)), check, str)
+
+
+def table() -> Kind:
+    """Of names with a text each; a text has them with ``=``, and commas between."""
+
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, Mapping) or not all(_is_name(text) for pair in value.items() for text in pair):
+            raise ValueError
+        return dict(value)
+
+    def parse(text: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            name, equals, value = part.partition("=")
+            if not equals or name.strip() in found:
+                raise ValueError
+            found[name.strip()] = value.strip()
+        return found
+
+    return Kind(
+        'names and what they stand for, like {bench = "computer1"}, or bench=computer1,nas=10.0.0.5', check, parse
+    )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())
 
 
 def _integer(value: Any, lowest: int, highest: int) -> int:

@@ -21,15 +21,19 @@ _MAX_SHOWN = 80
 
 
 def _setting(default: Any, kind: Kind, doc: str) -> Any:
-    return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc})
+    metadata = {"kind": kind, "doc": doc}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of one node. Times are seconds, sizes are bytes.
 
-    Sources, the later ones win: the defaults below, the user's file, ``labc.toml`` in the current folder, ``LABC_*``
-    variables of the environment (``LABC_FIND_TIMEOUT=5``), the arguments of ``labc.init(...)`` or ``labc.Node(...)``.
+    Sources, the later ones win (of a table, for each of its keys): the defaults below, the user's file, ``labc.toml``
+    in the current folder, ``LABC_*`` variables of the environment (``LABC_FIND_TIMEOUT=5``), the arguments of
+    ``labc.init(...)`` or ``labc.Node(...)``.
     """
 
     network: str = _setting(
@@ -41,6 +45,17 @@ class Settings:
         "",
         kinds.name(MAX_NAME_BYTES, empty=True),
         "The node's readable name. Empty: the name of the program's file. Several nodes may share one.",
+    )
+    aliases: Mapping[str, str] = _setting(
+        {},
+        kinds.table(),
+        "Other names for computers: of each alias the host name or the address. In the environment also one by one: "
+        "`LABC_ALIASES__BENCH=computer1`.",
+    )
+    group: str = _setting(
+        "",
+        kinds.name(MAX_NAME_BYTES, empty=True),
+        "Nodes of one computer with the same group see each other's things of scope `group`. Empty: none.",
     )
     root_port: int = _setting(
         0,
@@ -162,7 +177,8 @@ class Settings:
         sources: dict[str, str] = {}
         for found in (_from_files(environment, texts or {}), _from_environment(environment), _given(arguments)):
             for key, value, source in found:
-                values[key], sources[key] = value, source
+                values[key] = {**values.get(key, {}), **value} if _is_table(key) else value
+                sources[key] = source
         settings = Settings(**values)
         if settings.heartbeat_timeout < settings.fabric_lease + 0.25:
             set_by = [f"{key} by {sources[key]}" for key in ("heartbeat_timeout", "fabric_lease") if key in sources]
@@ -213,6 +229,10 @@ def _fitting(key: str, value: Any, check: Callable[[Any], Any]) -> Any:
         raise ValueError(f"expected {_kind(key).expected}") from None
 
 
+def _is_table(key: str) -> bool:
+    return key in _FIELDS and _FIELDS[key].default_factory is not dataclasses.MISSING
+
+
 def _kind(key: str) -> Kind:
     kind: Kind = _FIELDS[key].metadata["kind"]
     return kind
@@ -241,8 +261,13 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
     for variable in sorted(environment):
         if not variable.startswith(_PREFIX) or not (text := environment[variable]):
             continue
-        key = variable.removeprefix(_PREFIX).lower()
-        if variable != _PREFIX + key.upper() or key not in _FIELDS:
+        key, _, entry = variable.removeprefix(_PREFIX).lower().partition("__")
+        if entry and _is_table(key):
+            text, variable_of_key = f"{entry}={text}", _PREFIX + key.upper() + "__" + entry.upper()
+        else:
+            key = variable.removeprefix(_PREFIX).lower()
+            variable_of_key = _PREFIX + key.upper()
+        if variable != variable_of_key or key not in _FIELDS:
             near = [key] if key in _FIELDS else near_keys(key)
             raise _unknown(f"environment variable {variable}", [_PREFIX + each.upper() for each in near])
         try:

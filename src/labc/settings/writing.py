@@ -27,7 +27,11 @@ def template(explained: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
 
 def toml(value: Any) -> str:
     """A setting's value as it stands in a file."""
-    text: str = tomlkit.item(value).as_string()
+    item = tomlkit.item(value)
+    if isinstance(value, dict):
+        item = tomlkit.inline_table()
+        item.update(value)
+    text: str = item.as_string()
     return text
 
 

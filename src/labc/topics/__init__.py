@@ -3,6 +3,7 @@
 from labc.topics.message import Message, Sender, current_message
 from labc.topics.stream import Messages
 from labc.topics.subscription import Subscription, WhenFull, make_subscription
+from labc.topics.telling import Told
 from labc.topics.topics import Topics
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Messages",
     "Sender",
     "Subscription",
+    "Told",
     "Topics",
     "WhenFull",
     "current_message",

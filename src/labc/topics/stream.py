@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Self
 
+from labc.directory import WIDEST, Scope
 from labc.topics.message import Message
 from labc.topics.queue import MessageQueue
 
@@ -15,8 +16,9 @@ from labc.topics.queue import MessageQueue
 class Inflow:
     """What the node's topics know of a reader: where its messages go."""
 
-    def __init__(self, pattern: str, queue_size: int) -> None:
+    def __init__(self, pattern: str, queue_size: int, scope: Scope = WIDEST) -> None:
         self.pattern = pattern
+        self.scope: Scope = scope
         self.queue = MessageQueue(queue_size)
         self.finished = False
         self._arrival = asyncio.Event()
@@ -54,9 +56,9 @@ class Messages:
     ``dropped``. For one reader.
     """
 
-    def __init__(self, pattern: str, queue_size: int, attach: Change, detach: Change) -> None:
+    def __init__(self, pattern: str, queue_size: int, attach: Change, detach: Change, scope: Scope = WIDEST) -> None:
         self.pattern = pattern
-        self._inflow = Inflow(pattern, queue_size)
+        self._inflow = Inflow(pattern, queue_size, scope)
         self._attach = attach
         self._detach = detach
         self._abandoned: Any = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from labc.directory import check_pattern
+from labc.directory import WIDEST, Scope, check_pattern, check_scope
 from labc.errors import NameInvalidError
 from labc.registry import Handle, Registry, is_coroutine_function, plain
 from labc.topics.message import Message, set_current_message
@@ -32,8 +32,10 @@ class Subscription(Handle[P, R]):
         topic: str,
         when_full: WhenFull | None,
         queue_size: int | None,
+        scope: Scope = WIDEST,
     ) -> None:
         super().__init__(function, topic)
+        self.scope: Scope = scope
         self._registry = registry
         self.topic = topic
         self.closed = False
@@ -55,6 +57,7 @@ def make_subscription(
     topic: str | None,
     when_full: WhenFull | None,
     queue_size: int | None,
+    scope: Scope = WIDEST,
 ) -> Subscription[P, R]:
     function = plain(function)
     if not callable(function):
@@ -67,7 +70,8 @@ def make_subscription(
         raise ValueError(f"subscribe(when_full={when_full!r}): expected 'drop-oldest' or 'hold'")
     if queue_size is not None and (type(queue_size) is not int or queue_size < 1):
         raise ValueError(f"subscribe(queue_size={queue_size!r}): expected a whole number of at least 1")
-    subscription = Subscription(registry, function, check_pattern(topic), when_full, queue_size)
+    check_scope(scope, "subscribe")
+    subscription = Subscription(registry, function, check_pattern(topic), when_full, queue_size, scope)
     registry.add(subscription)
     return subscription
 

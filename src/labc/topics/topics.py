@@ -5,25 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from labc.directory import NodeRecord, matches
+from labc.directory import NodeRecord, is_narrow, matches, reaches
 from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.gathering import SMALL, Gathered, Gathering
 from labc.topics.message import BATCH, Message, Sender, count, is_time, pack, pack_many, unpack
+from labc.topics.nearby import Near, Nearby
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
+from labc.topics.telling import Telling, Told
 from labc.wire import Body, decode_arguments, encode_arguments
 
 logger = logging.getLogger("labc.topics")
 
 _KNOWN_WITHIN = 5.0
 """Seconds to wait for who holds publishers back: a publisher that does not know it yet would lose messages."""
+
+_TOLD_WITHIN = 0.2
+"""How long what was published last may take to reach those who are named, or near, when this node leaves."""
+
+Sink = Delivery | Inflow
 
 Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 """``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
@@ -33,13 +40,14 @@ Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 class _Pattern:
     """One subscription of the engine, shared by all that take the same pattern."""
 
-    sinks: list[Delivery | Inflow] = field(default_factory=list)
+    sinks: list[Sink] = field(default_factory=list)
     declared: Declared | None = None
     dropped_before: Callable[[], int] = lambda: 0
 
 
 class Topics:
-    """``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions."""
+    """``tell`` gives messages to :meth:`take_told` of another node, ``ask`` returns what its :meth:`Nearby.for_node`
+    tells. ``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions."""
 
     def __init__(
         self,
@@ -47,10 +55,16 @@ class Topics:
         settings: Settings,
         fabric: Fabric,
         deliver: Deliver,
+        tell: Callable[[str, Sequence[Told]], Awaitable[None]],
+        ask: Callable[[str], Awaitable[Sequence[tuple[str, bool]]]],
         prepare: Callable[[], object],
         in_thread: Callable[..., Any],
     ) -> None:
+        self._here = here
         self._sender = Sender(here.host, here.name, here.id)
+        self._tell = tell
+        self._telling = Telling(self._give)
+        self.nearby = Nearby(here, fabric, ask, settings.presence_grace)
         self._settings = settings
         self._fabric = fabric
         self._deliver = deliver
@@ -63,6 +77,7 @@ class Topics:
         self._holders: frozenset[tuple[str, str]] = frozenset()
         self._leaving_holders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._deliveries: dict[int, Delivery] = {}
+        self._near_inflows: set[Inflow] = set()
         self._lock = asyncio.Lock()
         self._closed = asyncio.Event()
         self._gathering = Gathering(asyncio.get_running_loop(), self._send)
@@ -72,13 +87,15 @@ class Topics:
     async def open(self) -> None:
         """From here on know which subscribers hold publishers back."""
         keys = self._fabric.keys
-        await self._fabric.watch_tokens(keys.all_holds, self._hold_tokens)
-        await self._fabric.list_tokens(keys.all_holds, _KNOWN_WITHIN)
+        await self._fabric.watch_tokens(keys.all_takers, self._taker_tokens)
+        await self._fabric.list_tokens(keys.all_takers, _KNOWN_WITHIN)
 
     async def close(self) -> None:
         self._closed.set()
         with suppress(LabcError):
             self._gathering.close()
+        await self._telling.close(_TOLD_WITHIN)
+        self.nearby.close()
         for timer in self._leaving_holders.values():
             timer.cancel()
         await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
@@ -86,6 +103,13 @@ class Topics:
             for sink in pattern.sinks:
                 if isinstance(sink, Inflow):
                     sink.finish()
+        for sink in self._near_inflows:
+            sink.finish()
+
+    @property
+    def untold(self) -> int:
+        """Messages for nodes that are named or near that these did not get."""
+        return self._telling.dropped
 
     # Publishing.
 
@@ -102,13 +126,39 @@ class Topics:
         else:
             self._gathering.put(key, body.head, time.time())
         self.published += 1
+        if self.nearby and (takers := self.nearby.takers(topic)):
+            self._telling.put(takers, Told(True, topic, *pack(self._sender, time.time(), body)))
         return self.holders(topic)
+
+    def publish_to(
+        self, node_ids: Collection[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> list[str]:
+        """The same for these nodes alone, past the fabric."""
+        body = encode_arguments(args, kwargs)
+        self._telling.put(node_ids, Told(False, topic, *pack(self._sender, time.time(), body)))
+        self.published += 1
+        return [node_id for node_id in self.holders(topic) if node_id in node_ids]
 
     def holders(self, topic: str) -> list[str]:
         """The ids of the nodes with subscribers that hold the publishers of this topic back. From any thread."""
-        if not self._holders:
+        if not self._holders and not self.nearby:
             return []
-        return sorted({node_id for node_id, pattern in self._holders if matches(pattern, topic)})
+        wide = {node_id for node_id, pattern in self._holders if matches(pattern, topic)}
+        return sorted(wide.union(self.nearby.holders(topic)))
+
+    async def _give(self, node_id: str, told: Sequence[Told]) -> None:
+        if node_id == self._here.id:
+            self.take_told(self._here, told)
+        else:
+            await self._tell(node_id, told)
+
+    def take_told(self, sender: NodeRecord, told: Sequence[Told]) -> None:
+        """Messages that another node, or this one, gives to this one alone."""
+        for wide, topic, payload, attachment in told:
+            sinks: list[Sink] = [near.sink for near in self.nearby.own(topic, sender) if not near.holds]
+            if not wide:
+                sinks += [sink for name, p in self._patterns.items() if matches(name, topic) for sink in p.sinks]
+            self._put(sinks, topic, payload, attachment, "")
 
     def _send(self, key: str, gathered: Gathered) -> None:
         if len(gathered) == 1:
@@ -140,15 +190,22 @@ class Topics:
             if isinstance(error, BaseException) and not isinstance(error, PeerLostError):
                 raise error
 
-    async def take_held(self, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
-        """A message from a publisher who waits until there is room for it.
+    async def take_held(
+        self, caller: NodeRecord, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float
+    ) -> None:
+        """A message from a publisher who waits until there is room for it. ``caller``: who it is, as far as that can
+        be believed.
 
         Raises:
             CarryError: it is not what :meth:`publish_held` sends.
         """
         if not isinstance(seconds, float) or not is_time(seconds):
             raise CarryError(f"a message on {topic!r}", f"published at {seconds!r} seconds since 1970")
-        takers = [d for d in self._held.values() if matches(d.subscription.topic, topic)]
+        takers = [
+            d
+            for d in self._held.values()
+            if matches(d.subscription.topic, topic) and reaches(d.subscription.scope, self._here, caller)
+        ]
         for number, delivery in enumerate(takers):
             if number:  # no handler sees what another one does to its arguments
                 args, kwargs = _copied(args, kwargs)
@@ -157,7 +214,7 @@ class Topics:
     async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
         if node_id == self._sender.node_id:
             topic, args, kwargs, seconds = message
-            await self.take_held(self._sender, topic, *_copied(args, kwargs), seconds)
+            await self.take_held(self._here, self._sender, topic, *_copied(args, kwargs), seconds)
         else:
             await self._deliver(node_id, message)
 
@@ -168,8 +225,12 @@ class Topics:
         queue_size = subscription.queue_size or self._settings.queue_size
         delivery = Delivery(subscription, queue_size, self._prepare, self._in_thread)
         self._deliveries[id(subscription)] = delivery
-        if (subscription.when_full or self._settings.when_full) == "hold":
+        holds = (subscription.when_full or self._settings.when_full) == "hold"
+        if holds:
             self._held[id(subscription)] = delivery
+        if is_narrow(subscription.scope):
+            await self.nearby.add(Near(subscription.topic, subscription.scope, holds, delivery))
+        elif holds:
             if (topic := subscription.topic) not in self._holds:
                 key = self._fabric.keys.hold(self._sender.node_id, topic)
                 self._holds[topic] = await self._fabric.declare_token(key)
@@ -180,25 +241,38 @@ class Topics:
         delivery = self._deliveries.pop(id(subscription), None)
         if delivery is None:
             return
-        if self._held.pop(id(subscription), None) is not None:
-            if not any(d.subscription.topic == subscription.topic for d in self._held.values()):
+        held = self._held.pop(id(subscription), None) is not None
+        if is_narrow(subscription.scope):
+            await self.nearby.remove(delivery)
+        elif held:
+            wide = [d for d in self._held.values() if not is_narrow(d.subscription.scope)]
+            if not any(d.subscription.topic == subscription.topic for d in wide):
                 await self._holds.pop(subscription.topic).close()
         else:
             await self._detach(subscription.topic, delivery)
         delivery.finish()
 
     async def attach_messages(self, messages: Inflow) -> None:
-        await self._attach(messages.pattern, messages)
+        if is_narrow(messages.scope):
+            self._near_inflows.add(messages)
+            await self.nearby.add(Near(messages.pattern, messages.scope, False, messages))
+        else:
+            await self._attach(messages.pattern, messages)
         await self._fabric.spread()
 
     async def detach_messages(self, messages: Inflow) -> None:
-        await self._detach(messages.pattern, messages)
+        if is_narrow(messages.scope):
+            self._near_inflows.discard(messages)
+            await self.nearby.remove(messages)
+        else:
+            await self._detach(messages.pattern, messages)
 
     def statistics(self) -> list[dict[str, Any]]:
         """Of each subscription: its topic, and how many messages wait, were handled, failed, and so on."""
         return [
             {
                 "topic": delivery.subscription.topic,
+                "scope": delivery.subscription.scope,
                 "handler": delivery.subscription.__name__,
                 "waiting": len(delivery.queue),
                 "handled": delivery.handled,
@@ -213,7 +287,7 @@ class Topics:
         pattern = self._patterns.get(topic)
         return pattern.dropped_before() if pattern else 0
 
-    async def _attach(self, topic: str, sink: Delivery | Inflow) -> None:
+    async def _attach(self, topic: str, sink: Sink) -> None:
         async with self._lock:
             if self._closed.is_set():
                 raise ClosedError("the node is closed")
@@ -228,7 +302,7 @@ class Topics:
             if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
 
-    async def _detach(self, topic: str, sink: Delivery | Inflow) -> None:
+    async def _detach(self, topic: str, sink: Sink) -> None:
         async with self._lock:
             pattern = self._patterns.get(topic)
             if pattern is None or sink not in pattern.sinks:
@@ -244,19 +318,23 @@ class Topics:
     def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
         for publication in publications:
             topic = self._fabric.keys.parse_topic(publication.key)
-            errors: Sequence[CarryError] = ()
-            for sink in pattern.sinks:  # each with objects of its own
-                messages, errors = unpack(topic, publication.payload, publication.attachment, publication.encoding)
-                sink.put(*messages)
-            for error in errors:
-                self._not_understood(topic, error)
+            self._put(pattern.sinks, topic, publication.payload, publication.attachment, publication.encoding)
+
+    def _put(self, sinks: Sequence[Sink], topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
+        errors: Sequence[CarryError] = ()
+        for sink in sinks:  # each with objects of its own
+            messages, errors = unpack(topic, payload, attachment, encoding)
+            sink.put(*messages)
+        for error in errors:
+            self._not_understood(topic, error)
 
     def _not_understood(self, topic: str, error: CarryError) -> None:
         self.undecodable += 1
         logger.warning("a message on %r can't be understood: %s", topic, error)
 
-    def _hold_tokens(self, events: list[TokenEvent]) -> None:
+    def _taker_tokens(self, events: list[TokenEvent]) -> None:
         for event in events:
+            self.nearby.token(event)
             if (holder := self._fabric.keys.parse_hold(event.key)) is None:
                 continue
             if timer := self._leaving_holders.pop(holder, None):

@@ -25,6 +25,9 @@ class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     max_message_bytes: Annotated[int, msgspec.Meta(ge=1)]
     """The largest message that this node takes."""
 
+    group: str = ""
+    """What stands for its group on its host; empty for none."""
+
     target: str = ""
     """The id of the node that the initiator wants to reach; empty: whoever is there."""
 

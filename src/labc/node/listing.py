@@ -1,0 +1,184 @@
+"""What one can see of the network. Everybody is asked, and whoever is silent is left out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from labc.directory import CORE, SCOPES, WIDEST, Addressing, NodeRecord, distance
+from labc.errors import LabcError
+from labc.fabric import Fabric, Neighbourhood
+from labc.functions import Caller, Options
+from labc.node.core import Core
+from labc.node.details import Catalogue, Details, Endpoints, FunctionDetails, FunctionInfo, NodeInfo, Question
+
+_ASK_WITHIN = 5.0
+_ASK_AGAIN = 0.1
+"""Seconds until those who did not hear a question are asked again; then twice as long."""
+_ENDPOINTS_WITHIN = 1.0
+_NARROW_WITHIN = 2.0
+
+Answer = TypeVar("Answer", Catalogue, Details, Endpoints)
+
+
+class Listing:
+    """What the node ``here`` sees."""
+
+    def __init__(
+        self,
+        here: NodeRecord,
+        fabric: Fabric,
+        neighbourhood: Neighbourhood,
+        addressing: Addressing,
+        caller: Caller,
+        core: Core,
+    ) -> None:
+        self._here = here
+        self._fabric = fabric
+        self._neighbourhood = neighbourhood
+        self._addressing = addressing
+        self._caller = caller
+        self._core = core
+        self._loop = asyncio.get_running_loop()
+
+    def at(self, options: Options) -> list[NodeRecord]:
+        """The nodes that the options name, or that are as near as they say. From any thread."""
+        return [node for node in self._everybody() if self._is_at(node, options)]
+
+    async def nodes(self, options: Options) -> list[NodeInfo]:
+        """Every node of the network, with its details if it answers."""
+        await self._fabric.looked_around()
+        await self._caller.learn_endpoints(options)
+        details = await self._ask_all(Question.DETAILS, Details, options)
+        infos = [
+            NodeInfo.make(record, details.get(record.id), record.id == self._here.id) for record in self.at(options)
+        ]
+        return sorted(infos, key=lambda info: (info.host, info.name, info.id))
+
+    async def functions(self, options: Options) -> list[FunctionInfo]:
+        """Every function that is offered, with where."""
+        await self._fabric.looked_around()
+        await self._caller.learn_endpoints(options)
+        catalogues = await self._ask_all(Question.FUNCTIONS, Catalogue, options)
+        near = await self._narrow_functions([r for r in self.at(options) if _has_narrow(catalogues.get(r.id))])
+        infos = [
+            FunctionInfo(
+                function.name, function.signature, function.doc, record.host, record.name, record.id, function.scope
+            )
+            for record in self.at(options)
+            for function in [
+                *(catalogues[record.id].functions if record.id in catalogues else ()),
+                *near.get(record.id, ()),
+            ]
+        ]
+        return sorted(infos, key=lambda info: (info.name, info.host, info.node))
+
+    async def ping(self, options: Options) -> dict[NodeRecord, float | LabcError]:
+        """Round trips in seconds, or what prevented them, of the nodes that the options name.
+
+        Without a name, of all others; none, where this is the only one.
+        """
+        await self._fabric.looked_around()
+        timeout = 2.0 if options.timeout is None else options.timeout
+        await self._caller.learn_endpoints(options)
+        named = options.node or options.host
+        records = [r for r in self.at(options) if named or r.id != self._here.id]
+        if named and not records:
+            raise self._caller.no_such_node(str(named))
+
+        async def one(record: NodeRecord) -> float | LabcError:
+            try:
+                return await self._caller.ping(record, timeout)
+            except LabcError as error:
+                return error
+
+        return dict(zip(records, await asyncio.gather(*map(one, records)), strict=True))
+
+    async def learn_endpoints(self) -> None:
+        """For what is looked up by an address or a port."""
+        told = await self._ask_all(Question.ENDPOINTS, Endpoints, Options(timeout=_ENDPOINTS_WITHIN))
+        hosts = {node.id: node.host_id for node in self._everybody()}
+        self._addressing.learn({key: value.endpoints for key, value in told.items()}, hosts, self._loop.time())
+
+    # Within.
+
+    def _everybody(self) -> list[NodeRecord]:
+        others = [node for node in self._neighbourhood.directory.nodes() if node.id != self._here.id]
+        return [*others, self._here]
+
+    def _is_at(self, node: NodeRecord, options: Options) -> bool:
+        near = distance(self._here, node) <= SCOPES.index(options.scope or WIDEST)
+        return near and self._addressing.is_at(node, options.host, options.node)
+
+    async def _narrow_functions(self, nodes: Sequence[NodeRecord]) -> dict[str, list[FunctionDetails]]:
+        """What is offered to this host or group alone, and so not told over the network; by node."""
+
+        async def of(node: NodeRecord) -> list[FunctionDetails]:
+            if node.id == self._here.id:
+                rows = self._core.functions_for(None)
+            elif distance(self._here, node) < SCOPES.index(WIDEST):
+                try:
+                    rows = await self._caller.call_node(node, f"{CORE}functions", [], _NARROW_WITHIN)
+                except LabcError:
+                    return []
+            else:
+                return []
+            return [
+                FunctionDetails(r["name"], r["signature"], r["doc"], r["scope"]) for r in rows if r["scope"] != WIDEST
+            ]
+
+        found = await asyncio.gather(*map(of, nodes))
+        return {node.id: functions for node, functions in zip(nodes, found, strict=True)}
+
+    async def _ask_all(self, question: bytes, kind: type[Answer], options: Options) -> dict[str, Answer]:
+        """What each node tells, by its id. Who was given up is not waited for when all others have told."""
+        timeout = _ASK_WITHIN if options.timeout is None else options.timeout
+        deadline = self._loop.time() + timeout
+        found: dict[str, Answer] = {}
+
+        def take(answers: list[bytes]) -> None:
+            for answer in answers:
+                with suppress(msgspec.DecodeError):
+                    told = msgspec.msgpack.decode(answer, type=kind)
+                    found[told.node_id] = told
+            self._neighbourhood.wake()
+
+        def complete() -> bool:
+            alive = self._neighbourhood.directory.alive()
+            return self._fabric.linked and all(node.id in found for node in alive if self._is_at(node, options))
+
+        pause = _ASK_AGAIN
+        while (left := deadline - self._loop.time()) > 0:
+            await self._ask_round(question, left, take, complete)
+            if complete():
+                break
+            # Some did not hear the question: the root has just changed, and they come back one by one.
+            until = min(deadline, self._loop.time() + pause)
+            await asyncio.sleep(min(_ASK_AGAIN, until - self._loop.time()))
+            await self._neighbourhood.changed(until)
+            pause *= 2
+        return found
+
+    async def _ask_round(
+        self, question: bytes, timeout: float, take: Callable[[list[bytes]], None], complete: Callable[[], bool]
+    ) -> None:
+        """Ask once. Returns when all who heard it have answered, or nobody is missing."""
+        asking = self._loop.create_task(self._fabric.ask_each(self._fabric.keys.ask_all, question, timeout, take))
+        asking.add_done_callback(lambda _: self._neighbourhood.wake())
+        deadline = self._loop.time() + timeout
+        try:
+            while not (asking.done() or complete()):
+                if not await self._neighbourhood.changed(deadline):
+                    break
+            if asking.done():
+                asking.result()
+        finally:
+            asking.cancel()
+
+
+def _has_narrow(catalogue: Catalogue | None) -> bool:
+    return catalogue is not None and catalogue.narrow
