@@ -15,6 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 from labc.testing import VirtualHosts, can_make_hosts, free_network_name, own_namespaces
 
 GRACE = 3.0
@@ -49,6 +54,21 @@ def make_lab() -> Iterator[MakeLab]:
 def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _taking_turns(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that is marked ``alone`` has the machine to itself, where several processes run tests."""
+    if fcntl is None or "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent  # of all these processes
+    alone = request.node.get_closest_marker("alone") is not None
+    with (folder / "gate").open("w") as gate, (folder / "turn").open("w") as turn:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # nobody begins another test while one waits to be alone
+        fcntl.flock(turn, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
         yield
 
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from labc.testing import can_make_hosts
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,7 @@ AT_LEAST = {
 }
 
 
+@pytest.mark.alone
 def test_nothing_has_become_grossly_slower(tmp_path: Path) -> None:
     file = tmp_path / "goals.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only=calls,arrays", "--peers=labc,raw"]

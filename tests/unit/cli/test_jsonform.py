@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import numpy
 import pytest
+from labels import label
 
 from labc import Record
 from labc.cli.jsonform import to_json
@@ -75,7 +76,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "form"), FORMS, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(("value", "form"), FORMS, ids=label)
 def test_forms(value: Any, form: Any) -> None:
     made = to_json(value)
     assert made == form

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
+from labels import label
 
 from labc.errors import ArgumentsError
 from labc.functions.signature import Signature
@@ -242,7 +243,7 @@ def taking(hint: Any) -> Signature:
     return Signature("f", function)
 
 
-@pytest.mark.parametrize(("hint", "value", "expected"), FITS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("hint", "value", "expected"), FITS, ids=label)
 def test_what_fits(hint: Any, value: Any, expected: Any) -> None:
     (got,), kwargs = taking(hint).bind([value], {})
     assert not kwargs
@@ -255,7 +256,7 @@ def test_what_fits(hint: Any, value: Any, expected: Any) -> None:
     assert by_keyword == {} or type(by_keyword["value"]) is type(got)
 
 
-@pytest.mark.parametrize(("hint", "value"), MISFITS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(("hint", "value"), MISFITS, ids=label)
 def test_what_does_not(hint: Any, value: Any) -> None:
     for args, kwargs in (([value], {}), ([], {"value": value})):
         with pytest.raises(ArgumentsError) as caught:

@@ -74,7 +74,7 @@ def test_the_nearer_source_wins(environment: dict[str, str], write_user_file: Wr
         ("'timeout' = 1\r\n# more\r\n\"timeout\"=2\r\n", "labc.toml, line 3: timeout is set a second time"),
         ('name = """\ntimeout = 1\ntimeout = 2\n"""\nname = 1', "labc.toml, line 5: name is set a second time"),
         ("\ufefftimeouts = 1", "labc.toml, line 1: timeouts: no such setting; did you mean timeout?"),
-        ("aliases = 1", "labc.toml, line 1: aliases: no such setting"),
+        ("adresses = 1", "labc.toml, line 1: adresses: no such setting"),
         ("timeout.x = 1", "labc.toml, line 1: timeout is a table here: expected seconds"),
         ("timeout = " + "9" * 400, "labc.toml, line 1: timeout = 9999"),
         ("queue_size = " + "9" * 5000, "labc.toml: exceeds the limit"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from labels import label
 from msgspec.msgpack import Ext
 
 from labc.errors import CarryError
@@ -97,7 +98,7 @@ def test_subclasses_arrive_as_arrays() -> None:
     [np.float64(1.5), np.float32(1.5), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True), np.complex64(1j),
      np.str_("ü"), np.str_(""), np.bytes_(b"ab"), np.datetime64("2024-01-01T00:00", "m"),
      np.timedelta64(3, "h"), np.float16(0.5)],
-    ids=repr,
+    ids=label,
 )  # fmt: skip
 def test_scalars_keep_their_type(scalar: Any) -> None:
     got = carried({"s": [scalar]})["s"][0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from labels import label
 
 from labc.errors import CarryError
 from labc.wire.classes import type_name
@@ -103,7 +104,7 @@ class Bad(enum.Enum):
         {Point(1.0): Level.LOW, Shape(1.0): {Mode.FAST}},
         Frame(1, Shape(1.0)),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_objects_of_known_classes_are_themselves_again(value: Any) -> None:
     got = carried([value])[0]

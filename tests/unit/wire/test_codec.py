@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labels import label
 from msgspec.msgpack import Ext
 
 from labc.errors import CarryError
@@ -63,7 +64,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=ascii)
+@pytest.mark.parametrize("value", VALUES, ids=label)
 def test_types_are_kept(value: Any) -> None:
     got = carried(value)
     assert same(got, value), repr(got)
@@ -128,7 +129,7 @@ class Celsius(float):
         (memoryview(b"abcd")[::2], b"ac"),
         (memoryview(bytearray(8)).cast("I"), bytes(8)),
     ],
-    ids=repr,
+    ids=label,
 )
 def test_subclasses_arrive_as_their_base(value: Any, expected: Any) -> None:
     assert same(carried(value), expected)
@@ -186,7 +187,7 @@ def generator() -> Iterator[int]:
         (Path("\ud800"), "value: "),
         (object, "can't be carried"),
     ],
-    ids=ascii,
+    ids=label,
 )
 def test_what_can_not_be_carried_is_named_with_its_place(value: Any, message: str) -> None:
     with pytest.raises(CarryError) as caught:
