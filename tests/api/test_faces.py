@@ -13,10 +13,12 @@ from labc import aio
 from labc.node import AsyncVerbs, Face, Node, Verbs
 from labc.topics import Messages
 
-ASKING = ("at", "call", "call_all", "functions", "nodes", "ping", "publish")
+ASKING = ("at", "call", "call_all", "call_publish", "functions", "get_host", "nodes", "ping", "publish")
 FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "subscribe", "watch_nodes")
-NOT_AWAITED = ("at", "init", "messages", "node_events", "register", "subscribe")
+NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "subscribe")
 ITERATED = ("messages", "node_events")
+RETURNS_VERBS = ("at", "get_host")
+NAMESPACES = ("network", "localhost", "here")
 
 
 def test_both_modules_export_the_same_verbs() -> None:
@@ -36,7 +38,9 @@ def test_what_is_awaited(verb: str) -> None:
     assert inspect.iscoroutinefunction(getattr(aio, verb)) is (verb not in NOT_AWAITED)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in FACE if verb not in ("at", *ITERATED, "register", "subscribe")])
+@pytest.mark.parametrize(
+    "verb", [verb for verb in FACE if verb not in (*RETURNS_VERBS, *ITERATED, "register", "subscribe")]
+)
 def test_they_return_the_same(verb: str) -> None:
     assert typing.get_type_hints(getattr(labc, verb))["return"] == typing.get_type_hints(getattr(aio, verb))["return"]
 
@@ -47,7 +51,18 @@ def test_what_at_returns_has_the_verbs_too(verb: str) -> None:
     for asking in (labc.at(timeout=1.0), aio.at(timeout=1.0), labc.Node(), labc.Node().at(timeout=1.0)):
         method = getattr(asking, verb)
         assert inspect.signature(method).parameters == expected
-        assert inspect.iscoroutinefunction(method) is (asking is not None and verb != "at" and _is_async(asking))
+        assert inspect.iscoroutinefunction(method) is (verb not in RETURNS_VERBS and _is_async(asking))
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_the_namespaces_have_every_verb(name: str) -> None:
+    for owner in (labc, aio, labc.Node()):
+        namespace = getattr(owner, name)
+        assert type(namespace) is type(owner.at(timeout=1.0))
+        for verb in (*ASKING, "messages", "register", "subscribe"):
+            method = getattr(namespace, verb)
+            assert inspect.signature(method).parameters == inspect.signature(getattr(labc, verb)).parameters
+            assert inspect.iscoroutinefunction(method) is (verb not in NOT_AWAITED and _is_async(namespace))
 
 
 def _is_async(asking: object) -> bool:
