@@ -59,7 +59,7 @@ def test_the_namespaces_have_every_verb(name: str) -> None:
     for owner in (labc, aio, labc.Node()):
         namespace = getattr(owner, name)
         assert type(namespace) is type(owner.at(timeout=1.0))
-        for verb in (*ASKING, "messages", "register", "subscribe"):
+        for verb in (*ASKING, *HANDLES):
             method = getattr(namespace, verb)
             assert inspect.signature(method).parameters == inspect.signature(getattr(labc, verb)).parameters
             assert inspect.iscoroutinefunction(method) is (verb not in NOT_AWAITED and _is_async(namespace))

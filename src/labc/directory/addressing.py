@@ -76,4 +76,10 @@ def is_address(host: str) -> bool:
 
 
 def _plain(address: str) -> str:
-    return address.strip("[]").lower()
+    """However it is written: ``[FD00:0::2]`` is ``fd00::2``, and ``::ffff:10.0.0.2`` is ``10.0.0.2``."""
+    bare = address.strip("[]").lower()
+    try:
+        ip = ipaddress.ip_address(bare)
+    except ValueError:
+        return bare
+    return str(getattr(ip, "ipv4_mapped", None) or ip)

@@ -71,11 +71,15 @@ class Outcome:
 class Tries:
     """How often a call may still be lost, whom not to ask for it again, and what to say when nobody is left."""
 
-    __slots__ = ("denied", "left", "over", "problem")
+    __slots__ = ("denied", "first", "left", "over", "problem", "ran")
 
     def __init__(self, retry: int) -> None:
         self.left = 1 + retry
         self.over: set[str] = set()
+        self.ran: set[str] = set()
+        """Those that were lost when it may have run there."""
+        self.first: NodeRecord | None = None
+        """Whose turn it is, if that is decided already."""
         self.denied: NotFoundError | None = None
         """What the one that was named says of it."""
         self.problem: PeerLostError | None = None
@@ -168,8 +172,9 @@ class Caller:
         that who answered after others had failed gets it once."""
         with self._neighbourhood.using(asked.name):
             await self._watch(asked, min(time.monotonic() + self._patience(asked.options), asked.deadline))
-            chosen, value = await self._call(asked, Tries(asked.options.retry))
-            others = [c.node for c in self._candidates(asked) if c.node.id != chosen.id]
+            tries = Tries(asked.options.retry)
+            chosen, value = await self._call(asked, tries)
+            others = [c.node for c in self._candidates(asked) if c.node.id not in {chosen.id, *tries.ran}]
 
         async def give(node: NodeRecord) -> None:
             with suppress(LabcError, TimeoutError):
@@ -189,7 +194,8 @@ class Caller:
         patience = time.monotonic() + min(self._patience(asked.options), asked.remaining)
         while tries.left:
             try:
-                node = await self._find_one(asked, tries.over)
+                node = tries.first or await self._find_one(asked, tries.over)
+                tries.first = None
             except NotFoundError as error:
                 raise tries.problem or tries.denied or error from None
             try:
@@ -203,7 +209,9 @@ class Caller:
                 tries.denied = error if asked.options.names_one else None
             except PeerLostError as error:
                 tries.lost(error)
-                if error.ran == "no" and (node.id == self._here.id or self._directory.node(node.id)):
+                if error.ran != "no":
+                    tries.ran.add(node.id)
+                elif node.id == self._here.id or self._directory.node(node.id):
                     # Otherwise it may come back, with a new root, while another provider is waited for.
                     tries.over.add(node.id)
                     if asked.options.find_timeout is None and not self._candidates(asked, tries.over):
@@ -219,10 +227,12 @@ class Caller:
         """
         tries = Tries(asked.options.retry)
         if (node := self._near(asked)) is None or node is self._here or not asked.remaining:
+            tries.first = node
             raise Detour(tries)
         lane = None
         try:
             if (lane := self._pool.direct_lane(node, asked.deadline)) is None:
+                tries.first = node
                 raise Detour(tries)
             try:
                 answer = lane.call(asked.name, asked.arguments, asked.deadline)
@@ -252,11 +262,14 @@ class Caller:
         with self._neighbourhood.using(name):
             await self._watch(asked, min(time.monotonic() + patience, asked.deadline))
             await self._find_one(asked, set())
-            nodes = [candidate.node for candidate in self._candidates(asked)]
-        outcomes = await asyncio.gather(*(self._outcome(asked, node) for node in nodes))
-        return sorted(
-            (outcome for outcome in outcomes if outcome is not None), key=lambda outcome: (outcome.host, outcome.node)
-        )
+            outcomes = await self._outcomes(asked)
+            until = min(time.monotonic() + self._patience(options), asked.deadline)
+            while not outcomes and options.names_one and time.monotonic() < until:  # not listed, and not there yet
+                await asyncio.sleep(_LOOK_AGAIN)
+                outcomes = await self._outcomes(asked)
+            if not outcomes:
+                raise await self._not_found(asked, None)
+        return sorted(outcomes, key=lambda outcome: (outcome.host, outcome.node))
 
     async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any], timeout: float | None = None) -> Any:
         """Call a function that this node is known to have, without looking for it."""
@@ -432,6 +445,12 @@ class Caller:
         )
 
     # Asking.
+
+    async def _outcomes(self, asked: Asked) -> list[Outcome]:
+        """Of those that have it."""
+        nodes = [candidate.node for candidate in self._candidates(asked)]
+        outcomes = await asyncio.gather(*(self._outcome(asked, node) for node in nodes))
+        return [outcome for outcome in outcomes if outcome is not None]
 
     async def _outcome(self, asked: Asked, node: NodeRecord) -> Outcome | None:
         try:

@@ -151,13 +151,20 @@ class Nearby:
 
     async def learn(self, within: float) -> None:
         """Ask those of whom it is not known what they take. Returns when they have told, or it takes too long."""
+        deadline = self._loop.time() + within
+        while asking := self._ask_unknown():
+            if (left := deadline - self._loop.time()) <= 0:
+                return
+            await asyncio.wait(asking, timeout=left)
+
+    def _ask_unknown(self) -> list[asyncio.Task[None]]:
+        """What there is to wait for; again, when something new came while they were asked."""
         now = self._loop.time()
         for node_id, taker in self._takers.items():
             if taker.takes is None and taker.asking is None and now - taker.asked_at > _ASK_AGAIN:
                 taker.asked_at = now
                 taker.asking = self._loop.create_task(self._learn_of(node_id, taker), name="labc near subscribers")
-        if asking := [t.asking for t in self._takers.values() if t.asking is not None and not t.silent]:
-            await asyncio.wait(asking, timeout=within)
+        return [t.asking for t in self._takers.values() if t.asking is not None and not t.silent]
 
     def close(self) -> None:
         for taker in self._takers.values():

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from labc.errors import LabcError
@@ -86,7 +85,7 @@ class Telling:
 
     @property
     def dropped(self) -> int:
-        """Messages that came faster than the nodes took them, or whose node was lost."""
+        """Messages that came faster than the nodes took them, or whose node was late or lost."""
         return self._dropped + self._inbox.dropped
 
     def put(self, node_ids: Iterable[str], told: Told) -> None:
@@ -115,8 +114,10 @@ class Telling:
         try:
             while box.waiting:
                 some = box.take_some()
-                with suppress(TimeoutError):
+                try:
                     await self._send(node_id, some)
+                except TimeoutError:  # it may still take them, or not
+                    self._dropped += len(some)
         except LabcError as error:
             lost = len(some) + box.clear()
             self._dropped += lost

@@ -1,0 +1,169 @@
+"""Messages past the fabric: in order for each node, bounded, and held up by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from labc.errors import CallTimeoutError, PeerLostError
+from labc.topics import telling
+from labc.topics.telling import Told
+
+
+class Nodes:
+    """Takes what is sent; a node that is stopped takes it when it goes on."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[str]] = {}
+        self.together: list[int] = []
+        self.errors: dict[str, Exception] = {}
+        self.stopped: dict[str, asyncio.Event] = {}
+
+    async def send(self, node_id: str, messages: Sequence[Told]) -> None:
+        if (stopped := self.stopped.get(node_id)) is not None:
+            await stopped.wait()
+        if (error := self.errors.get(node_id)) is not None:
+            raise error
+        self.together.append(len(messages))
+        self.taken.setdefault(node_id, []).extend(told.topic for told in messages)
+
+
+def told(topic: object, size: int = 1) -> Told:
+    return Told(False, str(topic), b"x" * size, b"")
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+async def settle(condition: Callable[[], object]) -> None:
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to this")
+
+
+def test_each_node_gets_all_in_order_and_only_its_own() -> None:
+    async def test() -> None:
+        nodes = Nodes()
+        made = telling.Telling(nodes.send)
+        for number in range(1000):
+            made.put(["a", "b"] if number % 2 else ["a"], told(number))
+        await settle(lambda: len(nodes.taken.get("a", ())) == 1000 and len(nodes.taken.get("b", ())) == 500)
+        assert nodes.taken == {"a": [str(n) for n in range(1000)], "b": [str(n) for n in range(1, 1000, 2)]}
+        assert made.dropped == 0
+        assert len(nodes.together) < 100  # many go together
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_a_node_that_takes_nothing_holds_up_no_other_and_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_MAX_WAITING", 10)
+    monkeypatch.setattr(telling, "_MAX_TOGETHER", 1)
+
+    async def test() -> None:
+        nodes = Nodes()
+        nodes.stopped["slow"] = asyncio.Event()
+        made = telling.Telling(nodes.send)
+        for number in range(100):
+            made.put(["slow", "good"], told(number))
+            await settle(lambda n=number: len(nodes.taken.get("good", ())) == n + 1)
+        assert made.dropped == 100 - 10 - 1  # one is on its way
+        nodes.stopped["slow"].set()
+        await settle(lambda: len(nodes.taken.get("slow", ())) == 11)
+        assert nodes.taken["slow"] == ["0", *(str(n) for n in range(90, 100))]
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(telling, "_MAX_TOGETHER", 1)
+
+    async def test() -> None:
+        nodes = Nodes()
+        nodes.stopped["a"] = asyncio.Event()
+        made = telling.Telling(nodes.send)
+        for number in range(10):
+            made.put(["a"], told(number, 300))
+            await asyncio.sleep(0.001)
+        assert made.dropped == 10 - 3 - 1
+        made.put(["a"], told("large", 5000))  # larger than all that may wait: alone
+        await asyncio.sleep(0.001)
+        assert made.dropped == 10 - 1
+        nodes.stopped["a"].set()
+        await settle(lambda: len(nodes.taken.get("a", ())) == 2)
+        assert nodes.taken["a"] == ["0", "large"]
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_large_messages_do_not_all_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_ENOUGH_BYTES", 1000)
+
+    async def test() -> None:
+        nodes = Nodes()
+        made = telling.Telling(nodes.send)
+        for number in range(9):
+            made.put(["a"], told(number, 400))
+        await settle(lambda: len(nodes.taken.get("a", ())) == 9)
+        assert max(nodes.together) == 3
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_one_that_is_gone_loses_what_waits_and_it_is_counted() -> None:
+    async def test() -> None:
+        nodes = Nodes()
+        nodes.errors["gone"] = PeerLostError("gone", "it is not in the network", ran="no")
+        made = telling.Telling(nodes.send)
+        for number in range(5):
+            made.put(["gone", "good"], told(number))
+        await settle(lambda: made.dropped == 5)
+        await settle(lambda: len(nodes.taken.get("good", ())) == 5)
+        del nodes.errors["gone"]  # and when it is back, it gets what comes
+        made.put(["gone"], told("new"))
+        await settle(lambda: nodes.taken.get("gone") == ["new"])
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_one_that_is_late_loses_what_it_was_given_and_it_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_MAX_TOGETHER", 2)
+
+    async def test() -> None:
+        nodes = Nodes()
+        nodes.errors["late"] = CallTimeoutError("told", 10.0, where="late")
+        made = telling.Telling(nodes.send)
+        for number in range(5):
+            made.put(["late"], told(number))
+        await settle(lambda: made.dropped == 5)
+        await made.close(1.0)
+
+    run(test)
+
+
+def test_what_waits_goes_out_when_the_node_leaves_and_nobody_waits_long_for_a_stopped_one() -> None:
+    async def test() -> None:
+        nodes = Nodes()
+        nodes.stopped["stopped"] = asyncio.Event()
+        made = telling.Telling(nodes.send)
+        made.put(["stopped", "good"], told("last"))
+        began = asyncio.get_running_loop().time()
+        await made.close(0.1)
+        assert nodes.taken == {"good": ["last"]}
+        assert asyncio.get_running_loop().time() - began < 1.0
+        made.put(["good"], told("too late"))
+        await asyncio.sleep(0.001)
+        assert nodes.taken == {"good": ["last"]}
+
+    run(test)
