@@ -58,7 +58,8 @@ class _Outbox:
 
     def take_some(self) -> list[Told]:
         """As many as go together."""
-        some, size = [self.take()], 0
+        some: list[Told] = []
+        size = 0
         while self.waiting and len(some) < _MAX_TOGETHER and size < _ENOUGH_BYTES:
             some.append(self.take())
             size += len(some[-1].payload)
