@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 from typing import Any
@@ -103,26 +104,29 @@ def test_hosts_and_nodes_by_all_their_names(servers, until) -> None:
     until(lambda: labc.at(node="two").heard() == ["to all"])
 
 
-async def test_the_same_awaited_and_on_a_node(servers, network: str) -> None:
-    async with labc.Node(name="mine") as node:
-        assert node.name == "mine"
-        for face in (aio, node):
-            assert await face.network.echo("hi") == "hi"
-            assert await face.localhost.lights.on("x") == ["x", 1]
-            assert await face.get_host("localhost", node="two").echo(2) == 2
-            assert [o.node for o in await face.get_host("127.0.0.1").call_all("echo", 1)] == ["one", "two"]
-            assert {o.node for o in await face.network.core.ping()} >= {"one", "two", "mine"}
+def test_the_same_awaited_and_on_a_node(servers) -> None:
+    async def test() -> None:
+        async with labc.Node(name="mine") as node:
+            assert node.name == "mine"
+            for face in (aio, node):
+                assert await face.network.echo("hi") == "hi"
+                assert await face.localhost.lights.on("x") == ["x", 1]
+                assert await face.get_host("localhost", node="two").echo(2) == 2
+                assert [o.node for o in await face.get_host("127.0.0.1").call_all("echo", 1)] == ["one", "two"]
+                assert {o.node for o in await face.network.core.ping()} >= {"one", "two", "mine"}
+                with pytest.raises(NotFoundError):
+                    await face.here.at(find_timeout=0.1).echo("hi")
+            node.register(lambda: "near", name="near", scope="node")
+            await node.declared()
+            assert await node.here.near() == "near"
             with pytest.raises(NotFoundError):
-                await face.here.at(find_timeout=0.1).echo("hi")
-        node.register(lambda: "near", name="near", scope="node")
-        await node.declared()
-        assert await node.here.near() == "near"
-        with pytest.raises(NotFoundError):
-            await aio.get_host("localhost", node="one").at(find_timeout=0.1).near()
-        async with node.here.messages("m") as messages:
-            await node.localhost.publish("m", 1)
-            await node.here.publish("m", 2)
-            assert [(await anext(messages)).value for _ in range(2)] == [1, 2]
+                await aio.get_host("localhost", node="one").at(find_timeout=0.1).near()
+            async with node.here.messages("m") as messages:
+                await node.localhost.publish("m", 1)
+                await node.here.publish("m", 2)
+                assert [(await anext(messages)).value for _ in range(2)] == [1, 2]
+
+    asyncio.run(test())
 
 
 def test_the_core_of_every_node(servers) -> None:

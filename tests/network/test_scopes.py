@@ -252,6 +252,7 @@ def test_a_killed_narrow_subscriber_is_forgotten(three: list[Agent]) -> None:
 @pytest.mark.parametrize("verb", ["labc.localhost.publish", "labc.publish"])
 def test_a_program_that_publishes_narrowly_and_ends_at_once(start: StartOne, network: str, verb: str) -> None:
     listener = start("listener")
+    meet([listener])
     listener.exec("labc.subscribe(received.append, topic='n', scope='host')")
     for number in range(5):
         with python_program(f"import labc; {verb}('n', {number})", env={"LABC_NETWORK": network}) as program:

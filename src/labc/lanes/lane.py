@@ -144,7 +144,9 @@ class Lane(asyncio.BufferedProtocol):
         if self._transport is None or self.kind == "relay":
             return False
         ends = [self._transport.get_extra_info(key) for key in ("sockname", "peername")]
-        return self.kind == "unix" or all(isinstance(end, tuple) and end[0] in LOOPBACKS for end in ends)
+        if isinstance(ends[0], str | bytes):  # a Unix socket; what is closed has None
+            return True
+        return all(isinstance(end, tuple) and end[0] in LOOPBACKS for end in ends)
 
     @property
     def caller(self) -> NodeRecord:
