@@ -18,6 +18,8 @@ FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve"
 NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "subscribe")
 ITERATED = ("messages", "node_events")
 RETURNS_VERBS = ("at", "get_host")
+HANDLES = ("messages", "register", "subscribe")
+"""What they return is each face's own."""
 NAMESPACES = ("network", "localhost", "here")
 
 
