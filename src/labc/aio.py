@@ -123,9 +123,11 @@ call = _verbs.call
 call_all = _verbs.call_all
 call_publish = _verbs.call_publish
 close = _verbs.close
+forget = _verbs.forget
 functions = _verbs.functions
 get_host = _verbs.get_host
 init = _verbs.init
+last = _verbs.last
 messages = _verbs.messages
 node_events = _verbs.node_events
 nodes = _verbs.nodes
@@ -149,10 +151,12 @@ __all__ = [
     "close",
     "current_call",
     "current_message",
+    "forget",
     "functions",
     "get_host",
     "here",
     "init",
+    "last",
     "localhost",
     "messages",
     "network",

@@ -33,7 +33,7 @@ from labc.node import (
     process,
 )
 from labc.portal import Portal, portal, running_loop
-from labc.topics import Message, Messages, Subscription
+from labc.topics import Message, Messages, Subscription, check_retain
 
 logger = logging.getLogger("labc")
 
@@ -95,8 +95,9 @@ class BlockingVerbs(Verbs, Registering):
         self._scope(None, "messages")
         return BlockingMessages(self._portal, check_pattern(pattern), queue_size, self._options)
 
-    def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
+    def publish(self, topic: str, /, *args: Any, retain: bool = False, **kwargs: Any) -> None:
         check_topic(topic)
+        check_retain(retain)
         node = self._portal.node()
         rooms = node.rooms()
         if rooms.is_here():
@@ -105,14 +106,22 @@ class BlockingVerbs(Verbs, Registering):
         elif rooms.must_wait(self._options):
             self._portal.run("publish", lambda r: r.before_publishing(self._options))
         try:
-            holders = rooms.publish_now(topic, args, kwargs, self._options)
+            published = rooms.publish_now(topic, args, kwargs, retain, self._options)
         except (ClosedError, FabricError):
             if node in process.nodes:
                 raise
             self._portal.stay_out_if_leaving()
             raise ClosedError(f"the node {node.name!r} is closed") from None
-        if holders:
-            self._portal.run("publish", lambda r: r.publish_held(holders, topic, args, kwargs, self._options))
+        if published and not (retain and rooms.is_here()):
+            self._portal.run("publish", lambda r: r.publish_rest(published, topic, args, kwargs, self._options))
+
+    def last(self, topic: str, /) -> Message:
+        check_topic(topic)
+        return self._portal.run("last", lambda rooms: rooms.last(topic, self._options))
+
+    def forget(self, topic: str, /) -> None:
+        check_topic(topic)
+        self._portal.run("forget", lambda rooms: rooms.forget(topic, self._options))
 
     def nodes(self) -> list[NodeInfo]:
         return self._portal.run("nodes", lambda rooms: rooms.nodes(self._options))
@@ -248,9 +257,11 @@ call = _verbs.call
 call_all = _verbs.call_all
 call_publish = _verbs.call_publish
 close = _verbs.close
+forget = _verbs.forget
 functions = _verbs.functions
 get_host = _verbs.get_host
 init = _verbs.init
+last = _verbs.last
 messages = _verbs.messages
 node_events = _verbs.node_events
 nodes = _verbs.nodes

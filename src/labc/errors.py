@@ -47,7 +47,8 @@ class LabcError(Exception):
 
 
 class NotFoundError(LabcError, LookupError):
-    """Nobody offers the function ``name``, or there is no node of that ``name``. Nothing ran."""
+    """Nobody offers the function ``name``, there is no node of that ``name``, or no value of that topic is retained.
+    Nothing ran."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class NotFoundError(LabcError, LookupError):
         nodes: int = 0,
         hosts: int = 0,
         detail: str = "",
-        kind: Literal["function", "node"] = "function",
+        kind: Literal["function", "node", "value"] = "function",
     ) -> None:
         self.name = name
         self.near = tuple(near)
@@ -68,7 +69,10 @@ class NotFoundError(LabcError, LookupError):
         text = f"nobody offers {name!r}" if kind == "function" else f"there is no node {name!r}"
         if detail:
             text += f": {detail}"
-        text += f" (looked at {_count(nodes, 'node')} on {_count(hosts, 'host')})"
+        if kind == "value":
+            text = f"no value of the topic {name!r} is retained: publish(..., retain=True) leaves one"
+        else:
+            text += f" (looked at {_count(nodes, 'node')} on {_count(hosts, 'host')})"
         if self.near:
             text += "; did you mean " + " or ".join(repr(n) for n in self.near) + "?"
         super().__init__(text)

@@ -13,7 +13,9 @@ from labc import aio
 from labc.node import AsyncVerbs, Face, Node, Verbs
 from labc.topics import Messages
 
-ASKING = ("at", "call", "call_all", "call_publish", "functions", "get_host", "nodes", "ping", "publish")
+ASKING = (
+    *("at", "call", "call_all", "call_publish", "forget", "functions", "get_host", "last", "nodes", "ping", "publish"),
+)
 FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "subscribe", "watch_nodes")
 NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "subscribe")
 ITERATED = ("messages", "node_events")

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import labc
-from labc.cli import call, functions, nodes, ping, publish, serve, settings, subscribe, version
+from labc.cli import call, forget, functions, last, nodes, ping, publish, serve, settings, subscribe, version
 from labc.cli.help import Program, Verb
 from labc.cli.leaving import leave, leave_on_signals
 from labc.cli.logs import show_logs
@@ -52,6 +52,8 @@ app.command(cls=Verb)(serve.serve)
 app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(call.call)
 app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(publish.publish)
 app.command(cls=Verb)(subscribe.subscribe)
+app.command(cls=Verb)(last.last)
+app.command(cls=Verb)(forget.forget)
 app.command(cls=Verb)(nodes.nodes)
 app.command(cls=Verb)(functions.functions)
 app.command(cls=Verb)(ping.ping)

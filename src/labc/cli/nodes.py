@@ -88,6 +88,11 @@ def _print_details(info: labc.NodeInfo) -> None:
             f"  topic {topic.topic} -> {topic.handler}: {topic.waiting} waiting, {topic.handled} handled, "
             f"{topic.failed} failed, {topic.dropped} dropped, {topic.held_back} held back"
         )
+    if info.retained or info.retained_dropped:
+        print(
+            f"  keeps {info.retained} retained values, {info.retained_bytes} bytes; "
+            f"{info.retained_dropped} were dropped to make room"
+        )
     for address in info.addresses:
         print(f"  address {address}")
     for lane in info.lanes:

@@ -37,11 +37,12 @@ def subscribe(
       labc subscribe 'lab/*/temperature'
       labc subscribe '**' --json --count 10
 
-    It prints a line for each message: time, topic, values, sender.
+    It prints a line for each message: time, topic, values, sender. Values that
+    are retained come first.
     With --json, an object a line.
     The exit code is 1 if the timeout is over before --count messages came.
     """
-    show = _json_line if as_json else _line
+    show = json_line if as_json else line
     came = 0
     with joined(network, as_json=as_json), labc.messages(pattern, queue_size=_QUEUE_SIZE) as messages:
         close_when(messages.close, timeout)
@@ -58,14 +59,16 @@ def subscribe(
         fail(f"{came} of {count} messages came")
 
 
-def _line(message: labc.Message) -> str:
+def line(message: labc.Message) -> str:
+    """A message for people."""
     when = message.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if message.time else "-"
     values = [one_line(value) for value in message.args]
     values += [f"{key}={one_line(value)}" for key, value in message.kwargs.items()]
-    return f"{when}  {message.topic}  {' '.join(values)}  ({message.sender})"
+    return f"{when}  {message.topic}  {' '.join(values)}  ({message.sender}{', retained' if message.retained else ''})"
 
 
-def _json_line(message: labc.Message) -> str:
+def json_line(message: labc.Message) -> str:
+    """A message for programs."""
     form: dict[str, Any] = {
         "time": message.time,
         "topic": message.topic,
@@ -73,5 +76,6 @@ def _json_line(message: labc.Message) -> str:
         "args": message.args,
         "kwargs": message.kwargs,
         "sender": message.sender,
+        "retained": message.retained,
     }
     return json_text(form)

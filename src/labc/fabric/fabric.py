@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +25,8 @@ from labc.settings import Settings
 logger = logging.getLogger("labc.fabric")
 
 T = TypeVar("T")
+
+Respond = Callable[[bytes], Coroutine[Any, Any, bytes | Sequence[bytes]]]
 
 _CLOSE_WITHIN = 0.6
 _SPREAD_WITHIN = 1.0
@@ -92,6 +94,10 @@ class Fabric:
     def root_port(self) -> int | None:
         """The port on which this node is its host's root; None if another node is."""
         return self._seat.root_port
+
+    def tell_root_changes(self, changed: Callable[[], None]) -> None:
+        """Call this on the loop whenever :attr:`root_port` may have changed."""
+        self._seat.on_root_change = changed
 
     async def open(self) -> None:
         """Raises FabricError: no place on the fabric within 20 s or a little more."""
@@ -230,8 +236,8 @@ class Fabric:
             timeout,
         )
 
-    async def answer(self, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> Declared:
-        """Answer questions to this key with ``respond(question)``."""
+    async def answer(self, key: str, respond: Respond) -> Declared:
+        """Answer questions to this key with ``respond(question)``: one answer, or several."""
         tasks: set[asyncio.Task[None]] = set()
 
         def consume(queries: list[Any]) -> None:
@@ -243,18 +249,19 @@ class Fabric:
         inbox = Handover[Any](self._loop, consume, limit=1000)
         return await self._declare(lambda: self._session.declare_queryable(key, callback(inbox.put), complete=True))
 
-    async def _answer_one(self, query: Any, key: str, respond: Callable[[bytes], Coroutine[Any, Any, bytes]]) -> None:
+    async def _answer_one(self, query: Any, key: str, respond: Respond) -> None:
         question = query.payload.to_bytes() if query.payload is not None else b""
-        answer: bytes | None = None
+        answers: Sequence[bytes] = ()
         try:
             answer = await respond(question)
+            answers = (answer,) if isinstance(answer, bytes) else answer
         except Exception:
             logger.exception("a question of another node can't be answered")
 
         def reply() -> None:
             try:
-                if answer is not None:
-                    query.reply(key, answer)
+                for each in answers:
+                    query.reply(key, each)
             finally:
                 query.drop()  # or the asker waits for more
 

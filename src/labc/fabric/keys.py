@@ -12,6 +12,11 @@
     labc/<network>/network/root/<host id>                      token: this host's root has found the other roots
     labc/<network>/network/roots                               questions to all roots, which say nothing and are there
     labc/<network>/network/router/<Zenoh's id>                 token: the router of a root
+    labc/<network>/network/keeper/<id>/<number>                token: this root keeps retained values; a new one: more
+    labc/<network>/network/retained/push/<host id>             publications for this host's root: keep these values
+    labc/<network>/network/retained/take/<host id>             questions to it: have you got these? and keep these
+    labc/<network>/network/retained/root/<id>                  questions to a root for the values that it keeps
+    labc/<network>/network/retained/node/<id>                  the same to any node that has some, be it a root or not
 
 The third level is the scope. What has a narrower one has no name here: a digest stands for that of a function, which
 only nodes of its host can work out, and messages go another way. Whatever a user named is percent-encoded where Zenoh's
@@ -175,6 +180,38 @@ class Keys:
     @property
     def all_routers(self) -> str:
         return f"{self.base}/router/*"
+
+    def keeper(self, node_id: str, number: int) -> str:
+        return f"{self.base}/keeper/{node_id}/{number}"
+
+    @property
+    def all_keepers(self) -> str:
+        return f"{self.base}/keeper/**"
+
+    def parse_keeper(self, key: str) -> tuple[str, str] | None:
+        """Node id and number."""
+        parts = self._parts(key, "keeper", 2)
+        return (parts[0], parts[1]) if parts else None
+
+    def retained_push(self, host_id: str) -> str:
+        return f"{self.base}/retained/push/{host_id}"
+
+    def retained_take(self, host_id: str) -> str:
+        return f"{self.base}/retained/take/{host_id}"
+
+    def retained_at_root(self, node_id: str) -> str:
+        return f"{self.base}/retained/root/{node_id}"
+
+    def retained_at_node(self, node_id: str) -> str:
+        return f"{self.base}/retained/node/{node_id}"
+
+    @property
+    def retained_everywhere(self) -> str:
+        return f"{self.base}/retained/node/*"
+
+    @property
+    def retained_at_roots(self) -> str:
+        return f"{self.base}/retained/root/*"
 
     def relay(self, to: str, sender: str, lane: str) -> str:
         return f"{self.base}/relay/{to}/{sender}/{lane}"

@@ -72,6 +72,8 @@ class Seat:
         self.root_port: int | None = None
         """The port on which this node is the root; None if it is not."""
         self.session: zenoh.Session | None = None
+        self.on_root_change: Callable[[], None] = lambda: None
+        """Called on the loop when ``root_port`` may have changed."""
 
     @property
     def linked(self) -> bool:
@@ -171,6 +173,7 @@ class Seat:
             return False
         self._looking_around = asyncio.create_task(self._look_around(router), name="labc root looks around")
         self.root_port = port
+        self.on_root_change()
         logger.info("this node is the root of its host, on port %d", port)
         return True
 
@@ -227,6 +230,7 @@ class Seat:
         things, self._root_things = self._root_things, []
         if self._looking_around:
             self._looking_around.cancel()
+        self.on_root_change()
 
         def end() -> None:
             if router is not None:

@@ -73,10 +73,10 @@ class Answering:
             return NodeRecord("", "", call.host, call.node)
         return caller
 
-    async def _held(self, topic: str, args: Any, kwargs: Any, seconds: float) -> None:
+    async def _held(self, topic: str, args: Any, kwargs: Any, seconds: float, retain: bool = False) -> None:
         call = current_call()
         sender = Sender(call.host, call.node, call.node_id)
-        await self._topics.take_held(self._caller(), sender, topic, args, kwargs, seconds)
+        await self._topics.take_held(self._caller(), sender, topic, args, kwargs, seconds, retain)
 
     async def _told(self, messages: list[tuple[bool, str, bytes, bytes]]) -> None:
         self._topics.take_told(self._caller(), [Told(*each) for each in messages])

@@ -17,6 +17,8 @@ class Question:
     FUNCTIONS = b"functions"
     DETAILS = b"details"
     ENDPOINTS = b"endpoints"
+    TAKE_OVER = b"take over:"
+    """Followed by retained values of a node that leaves."""
 
 
 class FunctionDetails(msgspec.Struct, array_like=True):
@@ -74,6 +76,9 @@ class Details(msgspec.Struct):
     unsent: int = 0
     undecodable: int = 0
     lanes: list[str] = []
+    retained: int = 0
+    retained_bytes: int = 0
+    retained_dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,11 @@ class NodeInfo:
     topics: list[TopicDetails] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     lanes: list[str] = field(default_factory=list)
+    retained: int = 0
+    """Retained values that it keeps; its host's root also those of others."""
+    retained_bytes: int = 0
+    retained_dropped: int = 0
+    """Retained values that were dropped there to make room."""
 
     @classmethod
     def make(cls, record: NodeRecord, details: Details | None, here: bool) -> Self:
@@ -131,6 +141,9 @@ class NodeInfo:
             topics=details.topics,
             addresses=details.addresses,
             lanes=details.lanes,
+            retained=details.retained,
+            retained_bytes=details.retained_bytes,
+            retained_dropped=details.retained_dropped,
         )
 
 

@@ -111,7 +111,7 @@ class Verbs(ABC):
         """
 
     @abstractmethod
-    def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> Any:
+    def publish(self, topic: str, /, *args: Any, retain: bool = False, **kwargs: Any) -> Any:
         """Give a message to all who subscribed to the topic, now; nobody need be there.
 
         Through ``at(scope=...)``, ``at(host=...)`` or ``at(node=...)`` only nodes so near, or those, get it. It goes to
@@ -121,12 +121,43 @@ class Verbs(ABC):
         node of a host waits until half a second after it joined, by when it has found the other hosts. In a thread, who
         publishes large messages (128 KiB) faster than the network takes them waits a little, 0.1 s at most.
 
+        Args:
+            args: the values. A handler is called with them, and with all other keywords.
+            retain: the topic's last value is also kept, for who subscribes later and for :meth:`last`: as long as this
+                host has a root, and this node or the one that is the root now is there. Returns when the root keeps it;
+                for one that does not answer it waits a second. No handler gets a keyword of this name.
+
         Raises:
             NameInvalidError: the topic can't be used.
             CarryError: a value can't be carried.
             CallTimeoutError: a subscriber held it back for ``timeout``.
-            OverloadedError: a subscriber that holds publishers back has too many waiting.
+            OverloadedError: a subscriber that holds publishers back has too many waiting, or the value is larger than
+                ``max_retained_bytes``.
             NotFoundError: the host or the node that ``at`` names is not there.
+            TypeError: ``retain`` is not True or False.
+            ValueError: a value that is not for the whole network can't be retained.
+        """
+
+    @abstractmethod
+    def last(self, topic: str, /) -> Any:
+        """The last value of a topic that was published with ``retain=True``, as a message.
+
+        Waits for nodes that don't answer (stopped, for one) ``timeout`` seconds at most (1 s, without).
+
+        Raises:
+            NotFoundError: no value is retained.
+            NameInvalidError: the topic can't be used.
+        """
+
+    @abstractmethod
+    def forget(self, topic: str, /) -> Any:
+        """Have the retained value of a topic kept no longer, whoever published it; harmless if there is none.
+
+        Nobody is told. Waits for nodes that don't answer ``timeout`` seconds at most (1 s, without); what these keep
+        may come back.
+
+        Raises:
+            NameInvalidError: the topic can't be used.
         """
 
     @abstractmethod

@@ -24,7 +24,7 @@ from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
 from labc.settings import Settings
-from labc.topics import Messages, Subscription, Told, Topics
+from labc.topics import Message, Messages, Published, Subscription, Told, Topics
 from labc.version import __version__
 
 _CLOSE_WITHIN = 0.2
@@ -143,8 +143,8 @@ class Runtime:
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
         try:
-            leaving = self.fabric.say_goodbye(), self.watching.close()
-            await asyncio.gather(*leaving, self._topics.close(), self._provider.close(_CLOSE_WITHIN))
+            leaving = self.fabric.say_goodbye(), self.watching.close(), self._topics.close(self._give_to_another)
+            await asyncio.gather(*leaving, self._provider.close(_CLOSE_WITHIN))
         finally:
             self._neighbourhood.close()
             self._pool.close()
@@ -195,15 +195,25 @@ class Runtime:
             await self._topics.nearby.learn(_NEAR_WITHIN)
 
     def publish_now(
-        self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options = _NO_OPTIONS
-    ) -> list[str]:
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        retain: bool = False,
+        options: Options = _NO_OPTIONS,
+    ) -> Published | None:
         """From any thread; see :meth:`Topics.publish_now`.
 
         Raises:
             NotFoundError: nobody is where the options say.
+            ValueError: a value for so few can't be retained.
         """
         if options.host is None and options.node is None and options.scope in (None, WIDEST):
-            return self._topics.publish_now(topic, args, kwargs)
+            return self._topics.publish_now(topic, args, kwargs, retain)
+        if retain:
+            raise ValueError(
+                "publish(retain=True): a value is retained for the whole network, not for a scope or a host"
+            )
         nodes = [node.id for node in self._listing.at(options)]
         if not nodes:
             raise self.caller.no_such_node(str(options.node or options.host))
@@ -213,11 +223,17 @@ class Runtime:
         """Whether a subscriber holds the publishers of this topic back. From any thread."""
         return bool(self._topics.holders(topic))
 
-    async def publish_held(
-        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
+    async def publish_rest(
+        self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> None:
         timeout = self.settings.timeout if options.timeout is None else options.timeout
-        await self._topics.publish_held(holders, topic, args, kwargs, timeout)
+        await self._topics.publish_rest(published, topic, args, kwargs, timeout)
+
+    async def last(self, topic: str, options: Options) -> Message:
+        return await self._topics.last(topic, options.timeout)
+
+    async def forget(self, topic: str, options: Options) -> None:
+        await self._topics.forget(topic, options.timeout)
 
     def messages(self, pattern: str, queue_size: int | None, options: Options = _NO_OPTIONS) -> Messages:
         size = queue_size or self.settings.queue_size
@@ -264,10 +280,13 @@ class Runtime:
             return msgspec.msgpack.encode(Endpoints(self.here.id, self._pool.listener.endpoints()))
         if question == Question.FUNCTIONS:
             return msgspec.msgpack.encode(self._offering.catalogue())
+        if question.startswith(Question.TAKE_OVER):
+            self._topics.keeping.take_over(question.removeprefix(Question.TAKE_OVER))
+            return b""
         return msgspec.msgpack.encode(self._details())
 
     def _details(self) -> Details:
-        counts = self._provider.counts
+        counts, (retained, retained_bytes, retained_dropped) = self._provider.counts, self._topics.keeping.counts
         return Details(
             node_id=self.here.id,
             pid=os.getpid(),
@@ -284,6 +303,9 @@ class Runtime:
             unsent=self.fabric.dropped,
             undecodable=self._topics.undecodable,
             lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
+            retained=retained,
+            retained_bytes=retained_bytes,
+            retained_dropped=retained_dropped,
         )
 
     # What the pool of lanes needs: see lanes.connector.Surroundings.
@@ -338,10 +360,22 @@ class Runtime:
                 raise PeerLostError(node_id, "it is not in the network", ran="no")
         return node
 
+    # Retained values that this node alone keeps, when it leaves.
+
+    async def _give_to_another(self, values: bytes) -> bool:
+        """Whether another node of this host has taken them over."""
+        for node in self._neighbourhood.directory.alive():
+            if node.host_id == self.here.host_id and node.id != self.here.id:
+                key, question = self.fabric.keys.ask(node.id), Question.TAKE_OVER + values
+                if await self.fabric.ask(key, question, _CLOSE_WITHIN / 2):
+                    return True
+        return False
+
     # Changes of the network.
 
     def _link_changed(self, up: bool) -> None:
         self._neighbourhood.link_changed(up)
+        self._topics.keeping.link_changed(up)
 
     def _node_lost(self, node: NodeRecord) -> None:
         self._pool.node_lost(node)

@@ -13,7 +13,7 @@ from labc.node.details import FunctionInfo, NodeInfo
 from labc.node.faces import Verbs
 from labc.node.runtime import Runtime
 from labc.registry import Registry
-from labc.topics import Subscription, WhenFull, make_subscription
+from labc.topics import Message, Subscription, WhenFull, check_retain, make_subscription
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -234,17 +234,28 @@ class AsyncVerbs(Verbs, Registering):
         options = self._options
         return await self._do(lambda rooms: rooms.call_publish(name, args, kwargs, options))
 
-    async def publish(self, topic: str, /, *args: Any, **kwargs: Any) -> None:
+    async def publish(self, topic: str, /, *args: Any, retain: bool = False, **kwargs: Any) -> None:
         check_topic(topic)
+        check_retain(retain)
         options = self._options
 
         async def operation(rooms: Runtime) -> None:
             if rooms.must_wait(options):
                 await rooms.before_publishing(options)
-            if holders := rooms.publish_now(topic, args, kwargs, options):
-                await rooms.publish_held(holders, topic, args, kwargs, options)
+            if published := rooms.publish_now(topic, args, kwargs, retain, options):
+                await rooms.publish_rest(published, topic, args, kwargs, options)
 
         await self._do(operation)
+
+    async def last(self, topic: str, /) -> Message:
+        check_topic(topic)
+        options = self._options
+        return await self._do(lambda rooms: rooms.last(topic, options))
+
+    async def forget(self, topic: str, /) -> None:
+        check_topic(topic)
+        options = self._options
+        await self._do(lambda rooms: rooms.forget(topic, options))
 
     async def nodes(self) -> list[NodeInfo]:
         options = self._options

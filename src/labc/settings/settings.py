@@ -137,6 +137,16 @@ class Settings:
         kinds.choice("drop-oldest", "hold"),
         'What happens then: `"drop-oldest"`, counted, or `"hold"` the publisher back.',
     )
+    max_retained: int = _setting(
+        10_000,
+        kinds.whole_number(1),
+        "Retained values that this node keeps, for itself and as the root of its computer; beyond it the oldest goes.",
+    )
+    max_retained_bytes: int = _setting(
+        64 << 20,
+        kinds.size(),
+        "Their size in all (64 MiB).",
+    )
     threads: int = _setting(
         1000,
         kinds.whole_number(1),

@@ -41,6 +41,8 @@ class Message(msgspec.Struct, frozen=True):
     sender: Sender = Sender()
     seconds: float | None = None
     """When it was published, by the sender's clock, in seconds since 1970."""
+    retained: bool = False
+    """Whether it was published before this subscription began, and kept for it: see ``publish(..., retain=True)``."""
 
     @property
     def time(self) -> datetime | None:
@@ -64,6 +66,8 @@ class _Origin(msgspec.Struct, array_like=True):
     """Of the parts of the payload: the head, then each array."""
     times: list[float] = []
     """Of several messages in one publication: when each of them was published."""
+    retain: bool = False
+    """Whether it is kept for who subscribes later."""
 
 
 BATCH = "application/msgpack;batch"
@@ -73,13 +77,14 @@ _encode_origin = msgspec.msgpack.Encoder().encode
 _decode_origin = msgspec.msgpack.Decoder(_Origin).decode
 
 
-def pack(sender: Sender, seconds: float, body: Body) -> tuple[bytes, bytes]:
-    """Payload and attachment of a publication. ``body``: the arguments, encoded."""
+def pack(sender: Sender, seconds: float, body: Body, retain: bool = False) -> tuple[bytes, bytes]:
+    """Payload and attachment of a publication. ``body``: the arguments, encoded. ``retain``: it is kept."""
     head, buffers = body.head, body.buffers
     if not buffers:
-        return head, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)]))
+        origin = _Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)], retain=retain)
+        return head, _encode_origin(origin)
     sizes = [len(head), *(buffer.nbytes for buffer in buffers)]
-    origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes)
+    origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes, retain=retain)
     return b"".join([head, *buffers]), _encode_origin(origin)
 
 
@@ -96,6 +101,8 @@ class Unpacked(NamedTuple):
     messages: Sequence[Message] = ()
     errors: Sequence[CarryError] = ()
     """Of those that can't be understood."""
+    retain: bool = False
+    """Whether the one message is kept for who subscribes later."""
 
 
 def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> Unpacked:
@@ -109,7 +116,8 @@ def unpack(topic: str, payload: bytes, attachment: bytes | None, encoding: str) 
         if origin.times:
             return _unpack_many(topic, payload, sender, origin.times)
         head, *buffers = [payload] if len(sizes) == 1 else _parts(memoryview(payload), sizes)
-        return Unpacked((Message(topic, *decode_arguments(head, buffers), sender, origin.seconds),))
+        message = Message(topic, *decode_arguments(head, buffers), sender, origin.seconds)
+        return Unpacked((message,), (), origin.retain)
     except CarryError as error:
         return Unpacked(errors=(error,))
 

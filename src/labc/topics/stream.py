@@ -22,22 +22,32 @@ class Inflow:
         self.queue = MessageQueue(queue_size)
         self.finished = False
         self._arrival = asyncio.Event()
+        self._room = asyncio.Event()
 
     def put(self, *messages: Message) -> None:
         """They have come."""
         self.queue.put(*messages)
         self._arrival.set()
 
+    async def wait_for_room(self) -> None:
+        """Returns when there is room in the queue, or nobody to read it any more."""
+        while self.queue.full and not self.finished:
+            self._room.clear()
+            await self._room.wait()
+
     def finish(self) -> None:
         """No more will come."""
         self.finished = True
+        self._room.set()
         self._arrival.set()
 
     async def take(self) -> Message:
         """The oldest, when there is one. Raises StopAsyncIteration: no more will come."""
         while True:
             try:
-                return self.queue.take()
+                message = self.queue.take()
+                self._room.set()
+                return message
             except IndexError:
                 if self.finished:
                     raise StopAsyncIteration from None

@@ -114,6 +114,11 @@ class Delivery:
     async def put_when_room(self, message: Message) -> None:
         """The same, for a publisher who is held back until there is room."""
         self.held_back += self.queue.full
+        await self.wait_for_room()
+        self.put(message)
+
+    async def wait_for_room(self) -> None:
+        """Returns when there is room in the queue, or nobody to read it any more."""
         while self.queue.full and not self.subscription.closed:
             self._room.clear()
             self._waiting_for_room += 1
@@ -122,7 +127,6 @@ class Delivery:
                     await self._room.wait()
             finally:
                 self._waiting_for_room -= 1
-        self.put(message)
 
     def finish(self) -> None:
         """End when everything that waits is handled."""

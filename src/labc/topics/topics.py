@@ -8,15 +8,21 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from labc.directory import NodeRecord, is_narrow, matches, reaches
-from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, PeerLostError
+from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, NotFoundError, PeerLostError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
+from labc.topics.asking import ask_for_last, forget_everywhere
 from labc.topics.gathering import SMALL, Gathered, Gathering
+from labc.topics.keeping import Give, Keeping
 from labc.topics.message import BATCH, Message, Sender, count, is_time, pack, pack_many, unpack
 from labc.topics.nearby import Near, Nearby
+from labc.topics.recalling import HELD_AGAIN, Feed, Recalling
+from labc.topics.retained import Kept
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery, Subscription
 from labc.topics.telling import Telling, Told
@@ -34,6 +40,19 @@ Sink = Delivery | Inflow
 
 Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 """``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
+
+
+_RECALLED_WITHIN = 0.5
+"""Seconds that a reader of messages waits for the values that are retained."""
+
+
+class Published(NamedTuple):
+    """A message that has to be waited for: give it to :meth:`Topics.publish_rest`."""
+
+    holders: list[str]
+    """The ids of the nodes with subscribers that hold the publishers of this topic back."""
+    seconds: float
+    retain: bool
 
 
 @dataclass(slots=True)
@@ -81,6 +100,8 @@ class Topics:
         self._lock = asyncio.Lock()
         self._closed = asyncio.Event()
         self._gathering = Gathering(asyncio.get_running_loop(), self._send)
+        self.keeping = Keeping(here, settings, fabric)
+        self._recalling = Recalling(fabric)
         self.published = 0
         self.undecodable = 0
 
@@ -89,16 +110,19 @@ class Topics:
         keys = self._fabric.keys
         await self._fabric.watch_tokens(keys.all_takers, self._taker_tokens)
         await self._fabric.list_tokens(keys.all_takers, _KNOWN_WITHIN)
+        await self.keeping.open()
 
-    async def close(self) -> None:
+    async def close(self, give: Give) -> None:
+        """``give``: see :meth:`Keeping.close`."""
         self._closed.set()
+        self._recalling.close()
         with suppress(LabcError):
             self._gathering.close()
         await self._telling.close(_TOLD_WITHIN)
         self.nearby.close()
         for timer in self._leaving_holders.values():
             timer.cancel()
-        await asyncio.gather(*(delivery.close() for delivery in self._deliveries.values()))
+        await asyncio.gather(self.keeping.close(give), *(delivery.close() for delivery in self._deliveries.values()))
         for pattern in self._patterns.values():
             for sink in pattern.sinks:
                 if isinstance(sink, Inflow):
@@ -113,31 +137,46 @@ class Topics:
 
     # Publishing.
 
-    def publish_now(self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+    def publish_now(
+        self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], retain: bool = False
+    ) -> Published | None:
         """Publish to those who take what comes. From any thread.
 
         Returns:
-            The ids of the nodes that want to be waited for: give them to :meth:`publish_held`.
+            What has to be waited for, if anything has.
         """
-        key, body = self._fabric.keys.topic(topic), encode_arguments(args, kwargs)
-        if body.buffers or len(body.head) > SMALL:
+        key, body, seconds = self._fabric.keys.topic(topic), encode_arguments(args, kwargs), time.time()
+        if retain:
+            seconds = self._publish_retained(topic, key, body)
+        elif body.buffers or len(body.head) > SMALL:
             self._gathering.flush(key)
-            self._fabric.publish(key, *pack(self._sender, time.time(), body))
+            self._fabric.publish(key, *pack(self._sender, seconds, body))
         else:
-            self._gathering.put(key, body.head, time.time())
+            self._gathering.put(key, body.head, seconds)
         self.published += 1
         if self.nearby and (takers := self.nearby.takers(topic)):
-            self._telling.put(takers, Told(True, topic, *pack(self._sender, time.time(), body)))
-        return self.holders(topic)
+            self._telling.put(takers, Told(True, topic, *pack(self._sender, seconds, body)))
+        holders = self.holders(topic)
+        waits = retain and self.keeping.must_wait()
+        return Published(holders, seconds, retain) if holders or waits else None
+
+    def _publish_retained(self, topic: str, key: str, body: Body) -> float:
+        self._gathering.flush(key)
+        with self.keeping.turn() as seconds:
+            payload, attachment = pack(self._sender, seconds, body, retain=True)
+            self.keeping.keep(Kept(topic, seconds, payload, attachment))
+            self._fabric.publish(key, payload, attachment)
+        return seconds
 
     def publish_to(
         self, node_ids: Collection[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> list[str]:
+    ) -> Published | None:
         """The same for these nodes alone, past the fabric."""
-        body = encode_arguments(args, kwargs)
-        self._telling.put(node_ids, Told(False, topic, *pack(self._sender, time.time(), body)))
+        body, seconds = encode_arguments(args, kwargs), time.time()
+        self._telling.put(node_ids, Told(False, topic, *pack(self._sender, seconds, body)))
         self.published += 1
-        return [node_id for node_id in self.holders(topic) if node_id in node_ids]
+        holders = [node_id for node_id in self.holders(topic) if node_id in node_ids]
+        return Published(holders, seconds, False) if holders else None
 
     def holders(self, topic: str) -> list[str]:
         """The ids of the nodes with subscribers that hold the publishers of this topic back. From any thread."""
@@ -167,19 +206,22 @@ class Topics:
         else:
             self._fabric.publish(key, *pack_many(self._sender, gathered), BATCH)
 
-    async def publish_held(
-        self, holders: Sequence[str], topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
+    async def publish_rest(
+        self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
     ) -> None:
-        """Publish to subscribers that hold publishers back; returns when all of them have taken it.
+        """Publish to subscribers that hold publishers back; returns when all of them have taken it, and the root keeps
+        what it shall keep.
 
         A subscriber that is lost is not waited for.
 
         Raises:
             CallTimeoutError: not all have taken it within ``timeout`` seconds.
         """
-        message = [topic, list(args), dict(kwargs), time.time()]
+        if published.retain:
+            await self.keeping.kept(topic)
+        message = [topic, list(args), dict(kwargs), published.seconds, published.retain]
         deliveries = asyncio.gather(
-            *(self._deliver_held(node_id, message) for node_id in holders), return_exceptions=True
+            *(self._deliver_held(node_id, message) for node_id in published.holders), return_exceptions=True
         )
         try:
             async with asyncio.timeout(timeout):
@@ -191,13 +233,20 @@ class Topics:
                 raise error
 
     async def take_held(
-        self, caller: NodeRecord, sender: Sender, topic: str, args: Any, kwargs: Any, seconds: float
+        self,
+        caller: NodeRecord,
+        sender: Sender,
+        topic: str,
+        args: Any,
+        kwargs: Any,
+        seconds: float,
+        retain: bool = False,
     ) -> None:
         """A message from a publisher who waits until there is room for it. ``caller``: who it is, as far as that can
         be believed.
 
         Raises:
-            CarryError: it is not what :meth:`publish_held` sends.
+            CarryError: it is not what :meth:`publish_rest` sends.
         """
         if not isinstance(seconds, float) or not is_time(seconds):
             raise CarryError(f"a message on {topic!r}", f"published at {seconds!r} seconds since 1970")
@@ -209,12 +258,14 @@ class Topics:
         for number, delivery in enumerate(takers):
             if number:  # no handler sees what another one does to its arguments
                 args, kwargs = _copied(args, kwargs)
-            await delivery.put_when_room(Message(topic, tuple(args), dict(kwargs), sender, seconds))
+            message = Message(topic, tuple(args), dict(kwargs), sender, seconds)
+            if (feed := self._recalling.feed(delivery)) is None or feed.live([message], retain):
+                await delivery.put_when_room(message)
 
     async def _deliver_held(self, node_id: str, message: list[Any]) -> None:
         if node_id == self._sender.node_id:
-            topic, args, kwargs, seconds = message
-            await self.take_held(self._here, self._sender, topic, *_copied(args, kwargs), seconds)
+            topic, args, kwargs, seconds, retain = message
+            await self.take_held(self._here, self._sender, topic, *_copied(args, kwargs), seconds, retain)
         else:
             await self._deliver(node_id, message)
 
@@ -234,6 +285,7 @@ class Topics:
             if (topic := subscription.topic) not in self._holds:
                 key = self._fabric.keys.hold(self._sender.node_id, topic)
                 self._holds[topic] = await self._fabric.declare_token(key)
+            self._recall(topic, delivery, again=HELD_AGAIN)
         else:
             await self._attach(subscription.topic, delivery)
 
@@ -241,6 +293,7 @@ class Topics:
         delivery = self._deliveries.pop(id(subscription), None)
         if delivery is None:
             return
+        self._recalling.end(delivery)
         held = self._held.pop(id(subscription), None) is not None
         if is_narrow(subscription.scope):
             await self.nearby.remove(delivery)
@@ -259,6 +312,7 @@ class Topics:
         else:
             await self._attach(messages.pattern, messages)
         await self._fabric.spread()
+        await self._recalling.recalled(messages, _RECALLED_WITHIN)
 
     async def detach_messages(self, messages: Inflow) -> None:
         if is_narrow(messages.scope):
@@ -299,11 +353,13 @@ class Topics:
                 pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
                     key, lambda publications: self._arrived(pattern, publications), limit, count
                 )
+            self._recall(topic, sink)
             if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
 
     async def _detach(self, topic: str, sink: Sink) -> None:
         async with self._lock:
+            self._recalling.end(sink)
             pattern = self._patterns.get(topic)
             if pattern is None or sink not in pattern.sinks:
                 return
@@ -312,6 +368,29 @@ class Topics:
                 del self._patterns[topic]
                 if pattern.declared is not None:
                     await pattern.declared.close()
+
+    def _recall(self, pattern: str, sink: Delivery | Inflow, again: float | None = None) -> None:
+        """From here on give it what is retained."""
+        self._recalling.begin(sink, Feed(pattern, sink, self._not_understood), again=again)
+
+    # Retained values.
+
+    async def last(self, topic: str, timeout: float | None) -> Message:
+        """The retained value of the topic. Raises NotFoundError."""
+        await self._fabric.looked_around()
+        kept = await ask_for_last(self._fabric, self.keeping, topic, timeout)
+        if kept is not None:
+            messages, errors, _ = unpack(topic, kept.payload, kept.attachment, "")
+            for error in errors:
+                raise error
+            if messages:
+                return msgspec.structs.replace(messages[0], retained=True)
+        raise NotFoundError(topic, kind="value")
+
+    async def forget(self, topic: str, timeout: float | None) -> None:
+        """Have nobody keep the value of the topic any longer."""
+        await self._fabric.looked_around()
+        await forget_everywhere(self._fabric, self.keeping, topic, timeout)
 
     # Arriving.
 
@@ -323,8 +402,9 @@ class Topics:
     def _put(self, sinks: Sequence[Sink], topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
         errors: Sequence[CarryError] = ()
         for sink in sinks:  # each with objects of its own
-            messages, errors = unpack(topic, payload, attachment, encoding)
-            sink.put(*messages)
+            messages, errors, retain = unpack(topic, payload, attachment, encoding)
+            feed = self._recalling.feed(sink)
+            sink.put(*(feed.live(messages, retain) if feed else messages))
         for error in errors:
             self._not_understood(topic, error)
 
