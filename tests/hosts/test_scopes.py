@@ -155,7 +155,11 @@ def told(topic, value):
     return (False, topic, *pack(Sender('h1', 'neighbour', 'x'), time.time(), encode_arguments([value], {})))
 ask('\\0told', [told('topic-' + s, 'lie') for s in ('node', 'group', 'host')])
 ask('\\0held', 'held', ['lie'], {}, time.time())
-ask('\\0message', 'name-host', [], {})
+try:
+    ask('\\0message', 'name-host', [], {})
+    raise AssertionError('it was taken')
+except labc.RemoteError as error:
+    assert 'NotFoundError' in str(error)
 ask('\\0told', [told('topic-network', 'open to all')])
 """)
     server.eval("until(lambda: len(received) == 2)")

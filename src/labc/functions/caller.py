@@ -194,8 +194,7 @@ class Caller:
         patience = time.monotonic() + min(self._patience(asked.options), asked.remaining)
         while tries.left:
             try:
-                node = tries.first or await self._find_one(asked, tries.over)
-                tries.first = None
+                node = await self._next(asked, tries)
             except NotFoundError as error:
                 raise tries.problem or tries.denied or error from None
             try:
@@ -239,6 +238,8 @@ class Caller:
             finally:
                 self._pool.direct.give_back(lane)
         except PeerLostError as error:
+            if error.ran != "no":
+                tries.ran.add(node.id)
             if lane is None or not lane.usable:  # otherwise it is an answer: the process of a function died
                 self._pool.direct_lane_lost(node.id)
             tries.lost(error)
@@ -312,6 +313,17 @@ class Caller:
                 return nodes[next(route.turns) % len(nodes)]
         busy = self._pool.busy
         return min(nodes, key=lambda node: (busy(node.id), random.random()))
+
+    async def _next(self, asked: Asked, tries: Tries) -> NodeRecord:
+        """Whom to ask now: another one than where it may have run already, if there is one that nobody doubts."""
+        if (node := tries.first) is not None:
+            tries.first = None
+            return node
+        if tries.ran:
+            others = self._candidates(asked, tries.over | tries.ran)
+            if others and not others[0].doubtful:
+                return others[0].node
+        return await self._find_one(asked, tries.over)
 
     async def _find_one(self, asked: Asked, tried: set[str]) -> NodeRecord:
         """The best provider that was not tried yet, as soon as there is one."""
