@@ -232,7 +232,7 @@ def test_the_nearest_first_and_again_when_it_is_back(make_lab: MakeLab, start: S
         near.program.kill()
         assert asked(retry=1) == {"far"}
         near = start(h1, "near")
-        near.exec(who)
+        near.exec(f"labc.blocking.portal.node(); {who}")
         caller.eval("until(lambda: labc.call('who') == 'near')")
         assert asked() == {"near"}
 

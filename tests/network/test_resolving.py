@@ -99,9 +99,25 @@ def test_one_of_the_group_first_and_again_when_it_is_back(start: StartOne) -> No
     mate.program.kill()
     assert asked(caller, "labc.at(retry=1).call('who')", 10) == {"neighbour": 10}
     again = start("mate", LABC_GROUP="team")
-    again.exec(WHO)
+    again.exec(f"labc.blocking.portal.node()\n{WHO}")
     caller.eval("until(lambda: labc.call('who') == 'mate')")
     assert asked(caller, "labc.call('who')", 10) == {"mate": 10}
+
+
+def test_what_is_tried_again_is_asked_of_another_one(start: StartOne) -> None:
+    caller = start("caller", LABC_GROUP="team")
+    providers = [start("mate", LABC_GROUP="team"), start("neighbour")]
+    meet([caller, *providers])
+    for provider in providers:
+        provider.exec("""
+def die():
+    if labc.blocking.portal.node().name == "mate":
+        os._exit(1)
+    return "alive"
+labc.register(die)
+""")
+    caller.eval("until(lambda: len(labc.functions()) == 2)")
+    assert caller.eval("labc.at(retry=1).call('die')") == "alive"
 
 
 TAKES = """
