@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -258,6 +259,23 @@ def test_a_program_that_publishes_narrowly_and_ends_at_once(start: StartOne, net
         with python_program(f"import labc; {verb}('n', {number})", env={"LABC_NETWORK": network}) as program:
             assert program.wait() == 0, program.errors
         listener.eval(f"until(lambda: received == list(range({number + 1})))")
+
+
+def test_a_stopped_narrow_subscriber_holds_up_no_program_that_ends(start: StartOne, network: str) -> None:
+    listener, stopped = start("listener"), start("stopped")
+    meet([listener, stopped])
+    for agent in (listener, stopped):
+        agent.exec("labc.subscribe(received.append, topic='n', scope='host')")
+    source = "import labc, time; labc.publish('n', 1); labc.publish('n', 2); print(time.time(), flush=True)"
+    stopped.program.stop()
+    try:
+        with python_program(source, env={"LABC_NETWORK": network}) as program:
+            assert program.wait() == 0, program.errors
+            took = time.time() - float(program.output)
+            listener.eval("until(lambda: received == [1, 2])")
+            assert took < 1.5  # it leaves within a second; the rest is the interpreter's end
+    finally:
+        stopped.program.cont()
 
 
 def test_the_loss_of_the_root_interrupts_nothing_narrow(start: StartOne) -> None:

@@ -43,8 +43,8 @@ class Asking:
         ]
 
     async def message(self, node: NodeRecord, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        """Run a function there whose answer nobody waits for."""
-        await self._caller.call_node(node, _MESSAGE, [name, list(args), kwargs], _WITHIN)
+        """Run a function there whose answer nobody waits for. Returns when it is taken."""
+        await self._caller.call_node(node, _MESSAGE, [name, list(args), kwargs], _TAKEN_WITHIN)
 
 
 class Answering:
