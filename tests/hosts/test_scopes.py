@@ -166,6 +166,36 @@ ask('\\0told', [told('topic-network', 'open to all')])
     assert server.eval("received") == ["open to all"] * 2
 
 
+def test_who_says_that_he_is_a_neighbour_is_told_nothing(make_lab: MakeLab, start: Start) -> None:
+    """He opens a connection under the name of one of this host: what is for that one does not go there."""
+    h1, h2 = make_lab(2).hosts
+    server, neighbour, liar = start(h1, "server"), start(h1, "neighbour"), start(h2, "liar")
+    meet([server, neighbour, liar])
+    node_id, host_id = neighbour.eval("(n := labc.blocking.portal.node(), [n.id, n._record.host_id])[1]")
+    liar.exec(f"""
+from dataclasses import replace
+labc.register(received.append, name='secret')
+labc.subscribe(received.append, topic='**')
+node = labc.blocking.portal.node()
+pool = node.rooms()._pool
+pool._here = replace(pool._here, id={node_id!r}, host_id={host_id!r}, host='h1', name='neighbour')
+for lane in pool.lanes():
+    lane.close()
+server = next(r for r in node.rooms()._neighbourhood.directory.nodes() if r.name == 'server')
+async def asking(rooms):
+    return await rooms._asking._caller.call_node(server, 'core.ping', [], 2.0)
+labc.blocking.portal.run('call', asking)
+""")
+    neighbour.exec("labc.register(received.append, name='secret', scope='host')")
+    neighbour.exec("labc.subscribe(received.append, topic='secret', scope='host')")
+    server.exec("labc.localhost.call_all('secret', 1)")
+    server.exec("labc.localhost.publish('secret', 2); labc.publish('other', 'end')")
+    neighbour.eval("until(lambda: len(received) == 2)")
+    assert neighbour.eval("received") == [1, 2]
+    liar.eval("until(lambda: 'end' in received)")
+    assert liar.eval("received") == ["end"]
+
+
 def test_the_wire_knows_nothing_of_what_is_used_within_a_host(make_lab: MakeLab, start: Start, network: str) -> None:
     h1, h2 = make_lab(2).hosts
     server, neighbour, other = start(h1, "server"), start(h1, "neighbour"), start(h2, "other")

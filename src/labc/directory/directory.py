@@ -36,6 +36,8 @@ class _Name:
     """A name that is watched: its offers, each with the time at which its token vanished."""
 
     offers: dict[str, float | None] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Where each of these nodes is, by the token of the offer."""
     denied: dict[str, float] = field(default_factory=dict)
     """The nodes that said, at this time, that they do not offer it, while their token says that they do."""
     settled: bool = False
@@ -69,7 +71,7 @@ class Directory:
 
     def offer_appeared(self, offer: Offer) -> None:
         if name := self._names.get(offer.name):
-            name.offers[offer.node_id] = None
+            name.offers[offer.node_id], name.hosts[offer.node_id] = None, offer.host_id
             name.denied.pop(offer.node_id, None)
 
     def offer_vanished(self, offer: Offer, now: float) -> None:
@@ -187,13 +189,18 @@ class Directory:
         return self._connected and node is not None and node.vanished is None
 
     def candidates(self, name: str, busy: Callable[[str], int] = lambda _: 0) -> list[Candidate]:
-        """Who could be asked for ``name``, in no order. ``busy`` tells how many calls a node has not answered."""
+        """Who could be asked for ``name``, in no order. ``busy`` tells how many calls a node has not answered.
+
+        Not one whose offer is of another host than the node itself: somebody has copied it, to be asked what is not for
+        him.
+        """
         known = self._names.get(name)
         if known is None:
             return []
         found = []
         for node_id, vanished in known.offers.items():
-            if node := self._nodes.get(node_id):
+            node = self._nodes.get(node_id)
+            if node is not None and node.record.host_id == known.hosts.get(node_id):
                 doubtful = node.doubtful or vanished is not None or node_id in known.denied
                 found.append(Candidate(node.record, doubtful, busy(node_id)))
         return found
@@ -236,11 +243,13 @@ class Directory:
                 name.last_lost = self._nodes[node_id].record
                 if name.offers[node_id] is not None:
                     del name.offers[node_id]
+                    name.hosts.pop(node_id, None)
                     name.denied.pop(node_id, None)
         return self._nodes.pop(node_id).record
 
     def _drop_offer(self, name: _Name, node_id: str) -> None:
         name.denied.pop(node_id, None)
+        name.hosts.pop(node_id, None)
         if name.offers.pop(node_id, 0.0) is None or node_id in self._nodes:
             node = self._nodes.get(node_id)
             name.last_lost = node.record if node else name.last_lost

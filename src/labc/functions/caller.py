@@ -492,7 +492,7 @@ class Caller:
     async def _call_there(self, asked: Asked, node: NodeRecord) -> Answer:
         if not asked.remaining:
             raise self._too_late(asked, node, ran="no")
-        if (lane := self._pool.ready_lane(node.id)) is not None:
+        if (lane := self._pool.ready_lane(node)) is not None:
             try:
                 return await self._ask_lane(lane, asked, node)
             except PeerLostError as error:

@@ -102,6 +102,8 @@ class Lane(asyncio.BufferedProtocol):
         self._remote = "an unknown peer"
         self._end: LabcError | None = None
         self.peer: Greeting | None = None
+        self.within_host = False
+        """Whether its other end is known to be on this host, whatever the peer says of itself."""
         self._caller: NodeRecord | None = None
         self.asked = float("-inf")
         """When its owner was told of a request last (``time.perf_counter()``)."""
@@ -137,16 +139,6 @@ class Lane(asyncio.BufferedProtocol):
             return "relay"
         name = self._transport.get_extra_info("sockname")
         return "tcp" if isinstance(name, tuple) else "unix"
-
-    @property
-    def within_host(self) -> bool:
-        """Whether its other end is known to be on this host, whatever the peer says of itself."""
-        if self._transport is None or self.kind == "relay":
-            return False
-        ends = [self._transport.get_extra_info(key) for key in ("sockname", "peername")]
-        if isinstance(ends[0], str | bytes):  # a Unix socket; what is closed has None
-            return True
-        return all(isinstance(end, tuple) and end[0] in LOOPBACKS for end in ends)
 
     @property
     def caller(self) -> NodeRecord:
@@ -265,6 +257,7 @@ class Lane(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self.within_host = _is_within_host(transport)
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
         self._writer.begin(transport)
         if self._end is not None:  # given up before it began
@@ -432,3 +425,12 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
+
+
+def _is_within_host(transport: asyncio.Transport) -> bool:
+    if transport.get_extra_info("relay"):
+        return False
+    ends = [transport.get_extra_info(key) for key in ("sockname", "peername")]
+    if isinstance(ends[0], str | bytes):  # a Unix socket
+        return True
+    return all(isinstance(end, tuple) and end[0] in LOOPBACKS for end in ends)

@@ -53,7 +53,8 @@ class Pool:
         self._version = version
         self._surroundings = surroundings
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[tuple[str, bool], Lane] = {}
+        """By node, and whether the other end is on this host."""
         self._accepted: set[Lane] = set()
         self._one_way: set[Lane] = set()
         """Accepted, and used by one calling thread of the peer each: their number is not that of peers."""
@@ -106,15 +107,14 @@ class Pool:
 
     def busy(self, node_id: str) -> int:
         """Calls to this node that it has not answered yet."""
-        lane = self._lanes.get(node_id)
-        return (lane.open_calls if lane else 0) + self.direct.busy(node_id)
+        return sum(lane.open_calls for lane in self._lanes_to(node_id)) + self.direct.busy(node_id)
 
     def lanes(self) -> list[Lane]:
         return [lane for lane in self._all if lane.usable]
 
-    def ready_lane(self, node_id: str) -> Lane | None:
+    def ready_lane(self, node: NodeRecord) -> Lane | None:
         """The lane to this node, if there is one that takes a request now."""
-        lane = self._lanes.get(node_id)
+        lane = self._lane_to(node)
         return lane if lane is not None and lane.usable and lane.has_room else None
 
     async def lane(self, node: NodeRecord) -> Lane:
@@ -127,7 +127,7 @@ class Pool:
         return lane if lane.usable else await self._lane(node)  # closed while this task waited for its turn
 
     async def _lane(self, node: NodeRecord) -> Lane:
-        lane = self._lanes.get(node.id)
+        lane = self._lane_to(node)
         if lane is not None and lane.usable:
             return lane
         if self._closed:
@@ -171,9 +171,9 @@ class Pool:
         """The shared one may have broken with it, and only not know yet. From any thread."""
 
         def close_idle() -> None:
-            lane = self._lanes.get(node_id)
-            if lane is not None and lane.idle:
-                lane.close("another lane to this node broke")
+            for lane in self._lanes_to(node_id):
+                if lane.idle:
+                    lane.close("another lane to this node broke")
 
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(close_idle)
@@ -235,9 +235,10 @@ class Pool:
         if lane.one_way:
             self._count_one_way(lane)
             return
-        current = self._lanes.get(lane.peer.node_id)
+        key = lane.peer.node_id, lane.within_host
+        current = self._lanes.get(key)
         if current is None or not current.usable:
-            self._lanes[lane.peer.node_id] = lane
+            self._lanes[key] = lane
 
     def requested(self, lane: Lane, event: Requested) -> None:
         assert self.calls is not None
@@ -257,9 +258,10 @@ class Pool:
         self._accepted.discard(lane)
         self._one_way.discard(lane)
         if lane.peer is not None and not lane.one_way:
-            if self._lanes.get(lane.peer.node_id) is lane:
-                del self._lanes[lane.peer.node_id]
-            if lane.peer.node_id not in self._lanes:
+            key = lane.peer.node_id, lane.within_host
+            if self._lanes.get(key) is lane:
+                del self._lanes[key]
+            if not self._lanes_to(lane.peer.node_id):
                 self._surroundings.doubt(lane.peer.node_id)
         if self.calls is not None:
             self.calls.lane_closed(lane)
@@ -281,6 +283,15 @@ class Pool:
         return present
 
     # Within.
+
+    def _lane_to(self, node: NodeRecord) -> Lane | None:
+        """Who says that he is a node of this host, and has come from elsewhere, gets nothing that is for that node."""
+        return self._lanes.get((node.id, node.host_id == self._here.host_id))
+
+    def _lanes_to(self, node_id: str) -> list[Lane]:
+        """At most two, if somebody lies. From any thread."""
+        found = (self._lanes.get((node_id, within_host)) for within_host in (True, False))
+        return [lane for lane in found if lane is not None]
 
     def _tidy(self) -> None:
         self.direct.close_idle()

@@ -226,3 +226,15 @@ def test_alive_is_who_was_not_given_up(directory: Directory) -> None:
     directory.node_heard("b")
     directory.expire(2.0)
     assert directory.alive() == [B]
+
+
+def test_an_offer_that_was_copied_from_another_host_is_none() -> None:
+    directory = Directory(grace=1.0)
+    directory.watch("echo")
+    directory.node_appeared(A)
+    directory.node_appeared(B)
+    directory.offer_appeared(Offer("echo", A.host_id, A.id))
+    directory.offer_appeared(Offer("echo", A.host_id, B.id))
+    assert [candidate.node for candidate in directory.candidates("echo")] == [A]
+    directory.offer_appeared(Offer("echo", B.host_id, B.id))
+    assert [candidate.node for candidate in directory.candidates("echo")] == [A, B]
