@@ -32,7 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "registry": set(),
     **dict.fromkeys(PURE, BASE),
-    **dict.fromkeys(SHELLS, BASE | PURE),
+    "discovery": BASE,
+    "fabric": BASE | PURE | {"discovery"},
+    "lanes": BASE | PURE,
     **dict.fromkeys(CAPABILITIES, BELOW | {"registry"}),
     "node": BELOW | CAPABILITIES | {"registry", "version"},
     "jobs": set(),
@@ -57,9 +59,9 @@ IMPURE = frozenset(
 )
 ONLY_IN = {
     "zenoh": {"fabric"},
-    "socket": {"lanes", "testing"},
+    "socket": {"discovery", "lanes", "testing"},
     "ssl": {"lanes"},
-    "selectors": {"lanes", "testing"},
+    "selectors": {"discovery", "lanes", "testing"},
 }
 """Modules from elsewhere that belong to certain rooms."""
 
@@ -213,7 +215,7 @@ BAD = {
     "relative": ("wire/codec.py", "from ..fabric import session", "wire may not import labc.fabric.session"),
     "room by name": ("cli/call.py", "from labc import wire", "cli may not import labc.wire"),
     "zenoh outside": ("topics/a.py", "import zenoh.handlers", "only fabric may import zenoh.handlers"),
-    "socket outside": ("node.py", "import socket", "only lanes and testing may import socket"),
+    "socket outside": ("node.py", "import socket", "only discovery and lanes and testing may import socket"),
     "transport outside": ("node.py", "import asyncio\nasyncio.start_server", "only lanes may use asyncio.start_server"),
     "each other": ("topics/a.py", "from labc.functions.calls import x", "topics may not import labc.functions.calls"),
     "typing is no excuse": (

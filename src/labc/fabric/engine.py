@@ -65,12 +65,19 @@ def open_client(settings: Settings, *, patient: bool = False) -> zenoh.Session:
     )
 
 
-def open_router(settings: Settings, port: int) -> zenoh.Session:
-    """A router on this port of all interfaces, which finds the roots of other hosts by multicast.
+def open_router(settings: Settings, port: int, carrier: str | None) -> zenoh.Session:
+    """A router on this port of all interfaces.
+
+    It learns of other roots at the ``carrier``'s address on the loopback interface, where it scouts; without one it
+    scouts by multicast itself, on the interfaces that are there now, if the settings allow it.
 
     Raises:
         zenoh.ZError: the port is taken.
     """
+    scouting: dict[str, Any] = {"scouting/multicast/enabled": carrier is not None or "multicast" in settings.discovery}
+    scouting["scouting/multicast/address"] = carrier or scouting_address(settings.network)
+    if carrier:
+        scouting["scouting/multicast/interface"] = "127.0.0.1"
     others = [p for p in root_ports(settings.network, settings.root_port) if p != port]
     return _open(
         settings,
@@ -83,14 +90,18 @@ def open_router(settings: Settings, port: int) -> zenoh.Session:
             "connect/exit_on_failure": False,
             "transport/unicast/accept_pending": _ACCEPT_PENDING,
             "scouting/delay": 0,
-            "scouting/multicast/enabled": True,
-            "scouting/multicast/address": scouting_address(settings.network),
+            **scouting,
             "scouting/multicast/autoconnect": {"router": ["router"]},
             # Not by what others tell (gossip): a root that leaves would connect anew to those that it has just left,
             # and panic when they answer.
             "scouting/gossip/autoconnect": {"router": []},
         },
     )
+
+
+def linked_routers(router: zenoh.Session) -> set[str]:
+    """The ids of the routers with which this one has links now."""
+    return {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
 
 
 def strangers(router: zenoh.Session, network: str) -> set[str]:
@@ -100,7 +111,7 @@ def strangers(router: zenoh.Session, network: str) -> set[str]:
     numbers. One that takes the number of another one between two times is not new (Zenoh 1.10.2).
     """
     keys, prefix = Keys(network), router_id_prefix(network)
-    linked = {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
+    linked = linked_routers(router)
     replies = router.liveliness().get(keys.all_routers, timeout=0.3)
     told = {str(reply.ok.key_expr).rpartition("/")[2] for reply in replies if reply.ok is not None}
     return {zenoh_id for zenoh_id in linked - told if zenoh_id.startswith(prefix)}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import zenoh
 
 from labc.directory import NodeRecord
+from labc.discovery import Heard
 from labc.errors import ClosedError, FabricError
 from labc.fabric.engine import abandon, callback
 from labc.fabric.handover import Handover
@@ -99,6 +100,11 @@ class Fabric:
         """Call this on the loop whenever :attr:`root_port` may have changed."""
         self._seat.on_root_change = changed
 
+    def heard(self) -> list[Heard]:
+        """Which roots of other hosts were heard, by which discovery method and when, if this node is its host's root.
+        From any thread."""
+        return self._seat.heard()
+
     async def open(self) -> None:
         """Raises FabricError: no place on the fabric within 20 s or a little more."""
         await self._seat.open()
@@ -154,6 +160,7 @@ class Fabric:
 
     def abandon(self) -> None:
         """After fork, in the child: let go of everything without touching it."""
+        self._seat.abandon()
         abandon([*self._seat.engine_objects(), *self._things, *self._publishing.engine_objects()])
         if self._presence is not None:
             abandon([self._presence])

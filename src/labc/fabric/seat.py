@@ -16,12 +16,13 @@ from typing import Any
 import zenoh
 
 from labc.directory import NodeRecord
+from labc.discovery import Carrier, Heard
 from labc.errors import ClosedError, FabricError
 from labc.fabric.election import Election
-from labc.fabric.engine import callback, open_client, open_router, strangers
+from labc.fabric.engine import callback, linked_routers, open_client, open_router, strangers
 from labc.fabric.handover import Handover
 from labc.fabric.keys import Keys
-from labc.fabric.ports import root_ports
+from labc.fabric.ports import root_ports, scouting_address
 from labc.fabric.worker import Worker
 from labc.settings import Settings
 
@@ -61,6 +62,8 @@ class Seat:
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._router: zenoh.Session | None = None
+        self._carrier: Carrier | None = None
+        """What finds other roots for this one."""
         self._listener: Any = None
         self._root_things: list[Any] = []
         self._looking_around: asyncio.Task[None] | None = None
@@ -140,6 +143,16 @@ class Seat:
         if event.kind == zenoh.SampleKind.DELETE and event.transport.whatami == zenoh.WhatAmI.ROUTER:
             self._root_link_lost = time.monotonic()
 
+    def heard(self) -> list[Heard]:
+        """Which roots of other hosts this root heard, by which method and when; none, if this node is no root."""
+        carrier = self._carrier
+        return [] if carrier is None else carrier.heard()
+
+    def abandon(self) -> None:
+        """After fork, in the child."""
+        if self._carrier is not None:
+            self._carrier.abandon()
+
     def engine_objects(self) -> list[Any]:
         things = (self.session, self._router, self._listener, *self._root_things)
         return [thing for thing in things if thing is not None]
@@ -184,14 +197,31 @@ class Seat:
         return self.session
 
     def _open_router(self, port: int) -> zenoh.Session:
-        self._router = open_router(self._settings, port)
+        carrier = self._open_carrier(port)
+        try:
+            self._router = open_router(self._settings, port, carrier.scouting_address if carrier else None)
+        except zenoh.ZError:
+            if carrier:
+                carrier.close()
+            raise
+        self._carrier = carrier
         return self._router
+
+    def _open_carrier(self, port: int) -> Carrier | None:
+        group_port = int(scouting_address(self._settings.network).rpartition(":")[2])
+        try:
+            return Carrier(self._settings, self._ports, port, group_port)
+        except OSError as error:
+            logger.warning("other hosts are looked for by multicast only, as discovery can't start: %s", error)
+            return None
 
     def _furnish_root(self, router: zenoh.Session) -> None:
         things = self._root_things
         things.append(router.liveliness().declare_token(self._keys.router(str(router.info.zid()))))
         things.append(router.info.declare_transport_events_listener(callback(self._root_link_event)))
         things.append(router.declare_queryable(self._keys.roots, callback(lambda query: query.drop()), complete=True))
+        if self._carrier is not None:
+            self._carrier.start(str(router.info.zid()), lambda: linked_routers(router))
 
     async def _look_around(self, router: zenoh.Session) -> None:
         """For the life of a root: tell when it has met the others, and see to it that they tell it what they know."""
@@ -227,12 +257,15 @@ class Seat:
         nothing that a user should have to read.
         """
         router, self._router, self.root_port = self._router, None, None
+        carrier, self._carrier = self._carrier, None
         things, self._root_things = self._root_things, []
         if self._looking_around:
             self._looking_around.cancel()
         self.on_root_change()
 
         def end() -> None:
+            if carrier is not None:
+                carrier.close()
             if router is not None:
                 try:
                     for thing in things:

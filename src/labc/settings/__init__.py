@@ -1,18 +1,26 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
-from labc.settings.files import entries, project_file, read_text, replace_text, user_file
-from labc.settings.settings import MAX_NAME_BYTES, Loaded, Settings, checked, near_keys, parsed
+from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
+from labc.settings.places import AddressRange, HostPlace, address_range, host_place, subnet
+from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
     "MAX_NAME_BYTES",
+    "MAX_SCANNED",
+    "AddressRange",
+    "HostPlace",
     "Loaded",
     "Settings",
+    "address_range",
     "checked",
     "entries",
+    "host_place",
     "near_keys",
     "parsed",
     "project_file",
     "read_text",
     "replace_text",
+    "state_folder",
+    "subnet",
     "user_file",
 ]

@@ -45,6 +45,26 @@ def user_file(environment: Mapping[str, str] | None = None) -> Path | None:
     return config / "labc" / FILE
 
 
+def state_folder(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Where labc keeps what it has learnt for this user, whether the folder is there or not: in ``$XDG_STATE_HOME`` or
+    ``~/.local/state``, on macOS in ``~/Library/Application Support``, on Windows in ``%LOCALAPPDATA%``. None: this user
+    has no home."""
+    environment = os.environ if environment is None else environment
+    if folder := environment.get("XDG_STATE_HOME"):
+        return Path(folder, "labc")
+    if sys.platform == "win32":
+        folder = environment.get("LOCALAPPDATA")
+        return Path(folder, "labc", "state") if folder else None
+    try:
+        home = Path(environment["HOME"]) if environment.get("HOME") else Path.home()
+    except RuntimeError:
+        return None
+    folders = (
+        ("Library", "Application Support", "labc", "state") if sys.platform == "darwin" else (".local", "state", "labc")
+    )
+    return home.joinpath(*folders)
+
+
 def project_file() -> Path:
     """``labc.toml`` of the folder in which this process is now, whether it is there or not."""
     return Path(FILE)

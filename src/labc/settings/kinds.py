@@ -33,6 +33,15 @@ def seconds(lowest: float = 0) -> Kind:
     return Kind(f"seconds, from {lowest:g} to 1e9", check, float)
 
 
+def number(lowest: float, highest: float) -> Kind:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+            raise ValueError
+        return float(value)
+
+    return Kind(f"a number from {lowest:g} to {highest:g}", check, float)
+
+
 def whole_number(lowest: int) -> Kind:
     return Kind(f"a whole number, {lowest} or more", lambda value: _integer(value, lowest, _MOST), int)
 
@@ -101,6 +110,49 @@ def table() -> Kind:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value.isprintable() and bool(value.strip())
+
+
+def boolean() -> Kind:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+    def check(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    def parse(text: str) -> bool:
+        if text.strip().lower() not in words:
+            raise ValueError
+        return words[text.strip().lower()]
+
+    return Kind("true or false", check, parse)
+
+
+def list_of(kind: Kind, max_items: int) -> Kind:
+    """A TOML array, any sequence, or a text with commas; used as a tuple, each value in it once."""
+
+    def check(values: Any) -> tuple[Any, ...]:
+        if not isinstance(values, list | tuple) or len(values) > max_items:
+            raise ValueError
+        return tuple(dict.fromkeys(kind.check(value) for value in values))
+
+    def parse(text: str) -> list[Any]:
+        text = text.strip().removeprefix("[").removesuffix("]")
+        return [kind.parse(part.strip().strip("\"'")) for part in text.split(",") if part.strip()]
+
+    return Kind(f"a list of at most {max_items}, each {kind.expected}", check, parse)
+
+
+def text_of(read: Callable[[str], object], expected: str) -> Kind:
+    """A text that ``read`` understands; a ValueError of it says no."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError
+        read(value)
+        return value.strip()
+
+    return Kind(expected, check, str)
 
 
 def _integer(value: Any, lowest: int, highest: int) -> int:

@@ -12,9 +12,14 @@ from typing import Any, Literal, NamedTuple
 from labc.errors import SettingsError
 from labc.settings import files, kinds
 from labc.settings.kinds import Kind
+from labc.settings.places import address_range, host_place
 
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
+
+DISCOVERY_METHODS = ("multicast", "remembered", "hosts", "scan")
+MAX_SCANNED = 4096
+"""Addresses; to search more needs `scan_large`."""
 
 _PREFIX = "LABC_"
 _MAX_SHOWN = 80
@@ -62,6 +67,33 @@ class Settings:
         kinds.port(),
         "The TCP port of a computer's root. 0: 55555 for the network `labc`, and for any other network one that "
         "follows from its name. The three ports after it are spares. All nodes of a network need the same.",
+    )
+    discovery: tuple[str, ...] = _setting(
+        ("multicast", "remembered"),
+        kinds.list_of(kinds.choice(*DISCOVERY_METHODS), 10),
+        'How the computers of a network find each other: `"multicast"`, `"remembered"` (those met in the last 30 '
+        'days), `"hosts"`, `"scan"`; all go on for ever. See the page on discovery.',
+    )
+    hosts: tuple[str, ...] = _setting(
+        (),
+        kinds.list_of(kinds.text_of(host_place, 'a text like "10.0.0.5", "lab3" or "lab3:55555" (IPv4)'), 256),
+        "Computers that are asked by their names or addresses, whatever `discovery` says; enough on one side. Each "
+        "that does not answer costs four small datagrams in 5 s.",
+    )
+    scan_ranges: tuple[str, ...] = _setting(
+        (),
+        kinds.list_of(kinds.text_of(address_range, 'a text like "10.0.0.0/24" or "10.0.0.5-10.0.0.40"'), 256),
+        "Where `scan` searches, by IPv4. Empty: in all local subnets.",
+    )
+    scan_rate: float = _setting(
+        500.0,
+        kinds.number(1, 100_000),
+        "Datagrams that `scan` sends in a second. It needs two for each address, every 5 s if there is time.",
+    )
+    scan_large: bool = _setting(
+        False,
+        kinds.boolean(),
+        "Whether `scan` may search more than 4096 addresses.",
     )
     timeout: float = _setting(
         3600.0,
@@ -197,6 +229,7 @@ class Settings:
                 f"{settings.fabric_lease + 0.25:g} s, or a stopped node can't be told from a busy one "
                 f"({' and '.join(set_by)})"
             )
+        _check_scan(settings, sources)
         return Loaded(settings, sources)
 
     @staticmethod
@@ -209,6 +242,17 @@ class Loaded(NamedTuple):
     settings: Settings
     sources: dict[str, str]
     """Of each setting that is not the default: the file and line, the variable, or "argument"."""
+
+
+def _check_scan(settings: Settings, sources: Mapping[str, str]) -> None:
+    count = sum(address_range(text).size for text in settings.scan_ranges)
+    if count > MAX_SCANNED and not settings.scan_large:
+        minutes = 2 * count / settings.scan_rate / 60
+        raise SettingsError(
+            f"scan_ranges={_shortened(list(settings.scan_ranges))}: {count} addresses, and more than {MAX_SCANNED} "
+            f"are searched only with scan_large=true: a search would take {minutes:.1f} minutes at scan_rate="
+            f"{settings.scan_rate:g} (scan_ranges by {sources['scan_ranges']})"
+        )
 
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Settings)}

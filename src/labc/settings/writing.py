@@ -27,7 +27,7 @@ def template(explained: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
 
 def toml(value: Any) -> str:
     """A setting's value as it stands in a file."""
-    item = tomlkit.item(value)
+    item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
     if isinstance(value, dict):
         item = tomlkit.inline_table()
         item.update(value)
@@ -41,6 +41,7 @@ def with_value(text: str, key: str, value: Any) -> str:
     Raises:
         ValueError: the text is not TOML, or it is not clear where the key belongs.
     """
+    value = list(value) if isinstance(value, tuple) else value
     expected = {**tomllib.loads(text.replace("\r\n", "\n")), key: value}
     document = tomlkit.parse(text)
     if key not in document:

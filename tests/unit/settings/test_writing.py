@@ -20,7 +20,9 @@ def test_the_template_sets_nothing_and_explains_all() -> None:
     uncommented = "\n".join(
         line[1:] if line[:1] == "#" and line[:2] != "# " else line for line in TEMPLATE.splitlines()
     )
-    assert tomllib.loads(uncommented) == DEFAULTS
+    assert tomllib.loads(uncommented) == {
+        key: list(value) if isinstance(value, tuple) else value for key, value in DEFAULTS.items()
+    }
 
 
 def test_a_value_takes_the_place_of_its_comment() -> None:

@@ -1,0 +1,170 @@
+"""PURE. All that a root does to find others, joined: what it asks, what it makes of what it hears.
+
+The shell around it is :mod:`labc.discovery.carrier`; nothing here touches a socket or a clock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence, Set
+from typing import NamedTuple
+
+from labc.discovery.acquaintances import Acquaintances, Introduction
+from labc.discovery.asking import LOOPBACK, NEIGHBOURS, Ask, Asking
+from labc.discovery.datagrams import TOKEN_BYTES, Datagram, decode, encode, network_digest
+from labc.discovery.scanning import Scan
+from labc.discovery.subnets import Address, local_ranges
+from labc.settings import MAX_SCANNED, Settings, address_range
+
+ANSWERS_PER_SECOND = 1000
+"""At most; what comes faster is not answered, and counted."""
+WHILE_WAITING = 0.1
+"""Seconds between two looks at whom to introduce, while somebody waits for that."""
+SLEPT = 2.0
+"""Seconds of delay after which this host, or this process, seems to have been stopped."""
+AFTER_SLEEP = 0.5
+"""Seconds until it asks then: what links it had must end first, see `acquaintances.SETTLE`."""
+
+
+class Root(NamedTuple):
+    """The root of this host, for which others are looked for."""
+
+    network: str
+    ports: tuple[int, ...]
+    """Those that a root of this network may hold."""
+    port: int
+    """The one that this root holds."""
+    root_id: str
+
+
+class Plan:
+    """``now`` is in monotonic seconds."""
+
+    def __init__(self, settings: Settings, root: Root, now: float) -> None:
+        self._root = root
+        self._digest = network_digest(root.network)
+        self._settings = settings
+        methods = set(settings.discovery)
+        self.multicast = "multicast" in methods
+        self.acquaintances = Acquaintances(root.root_id)
+        self._asking = Asking(multicast=self.multicast, now=now)
+        neighbours = [(LOOPBACK, port) for port in root.ports if port != root.port]
+        self._asking.set_places(NEIGHBOURS, neighbours, now)
+        self._scan = Scan(root.ports, settings.scan_rate, now) if "scan" in methods else None
+        self._tokens = {
+            os.urandom(TOKEN_BYTES): method for method in ("multicast", "remembered", "hosts", "scan", NEIGHBOURS)
+        }
+        self._token_of = {method: token for token, method in self._tokens.items()}
+        self._addresses: frozenset[Address] = frozenset()
+        self._answers_until = now
+        """Until when the rate of answers has been used up."""
+        self.refused_ranges: list[Address] = []
+        """Local subnets that are too large to search."""
+        self.unanswered = 0
+        """Asks that came faster than they may be answered."""
+        self.foreign = 0
+        """Datagrams that are no business of this network."""
+        self.asked = 0
+        """Datagrams that asked."""
+
+    @property
+    def root_id(self) -> str:
+        return self._root.root_id
+
+    # What changes around it.
+
+    def see_addresses(self, addresses: frozenset[Address], now: float) -> bool:
+        """The host's addresses now. Returns whether they have changed; then everybody is asked anew."""
+        if addresses == self._addresses:
+            return False
+        self._addresses = addresses
+        self._asking.set_own({each.address for each in addresses})
+        self._asking.restart(now)
+        if self._scan:
+            if self._settings.scan_ranges:
+                ranges = [address_range(text) for text in self._settings.scan_ranges]
+            else:
+                limit = None if self._settings.scan_large else MAX_SCANNED
+                ranges, self.refused_ranges = local_ranges(addresses, limit)
+            self._scan.set_ranges(ranges, now)
+            self._scan.restart(now)
+        return True
+
+    def see_places(self, method: str, places: Sequence[tuple[str, int]], now: float) -> None:
+        """The addresses and ports of "hosts" or "remembered", as they are known now."""
+        self._asking.set_places(method, places, now)
+
+    def see_linked(self, linked: Set[str], now: float) -> None:
+        """The ids of the routers that are linked with this root now."""
+        if self.acquaintances.see_linked(linked, now):
+            self.restart(now + AFTER_SLEEP)
+
+    def restart(self, now: float) -> None:
+        """Ask everybody anew from ``now`` on, which may lie ahead."""
+        self._asking.restart(now)
+        if self._scan:
+            self._scan.restart(now)
+
+    # What it asks.
+
+    def asks(self, now: float) -> list[Ask]:
+        """Whom to ask now; it counts as done."""
+        linked = self.acquaintances.linked_addresses()
+        asks = self._asking.due(now, linked)
+        if self._scan:
+            asks += self._scan.due(now, linked | {each.address for each in self._addresses})
+        self.asked += len(asks)
+        return asks
+
+    def question(self, method: str) -> bytes:
+        return encode(Datagram(False, self._digest, self._root.port, self._token_of[method], self._root.root_id))
+
+    # What it hears.
+
+    def take(self, data: bytes, address: str, port: int, by_multicast: bool, now: float) -> bytes | None:
+        """What arrived from there. Returns the answer to send back, if any."""
+        datagram = decode(data)
+        if datagram is None or datagram.digest != self._digest:
+            self.foreign += 1
+            return None
+        if datagram.root_id == self._root.root_id:
+            return None
+        ports = tuple(dict.fromkeys((datagram.port, port)))  # they differ where ports are forwarded
+        if datagram.answer:
+            method = self._tokens.get(datagram.token)
+            if method is not None:  # else nobody asked for it
+                self.acquaintances.heard(datagram.root_id, address, ports, method, now, answered=True)
+            return None
+        method = "multicast" if by_multicast else "asked from there"
+        self.acquaintances.heard(datagram.root_id, address, ports[:1], method, now, answered=False)
+        if by_multicast and self.acquaintances.is_linked(datagram.root_id):
+            return None
+        if not self.may_answer(now):
+            return None
+        return encode(Datagram(True, self._digest, self._root.port, datagram.token, self._root.root_id))
+
+    def introductions(self, now: float) -> list[Introduction]:
+        """Of whom the own root is to be told now; it counts as done."""
+        return self.acquaintances.introductions(now)
+
+    def next_due(self, now: float) -> float:
+        """When to look again, if nothing arrives."""
+        due = min(self._asking.next_due(), self._scan.next_due() if self._scan else float("inf"))
+        return min(due, now + WHILE_WAITING) if self.acquaintances.waiting(now) else due
+
+    def may_answer(self, now: float) -> bool:
+        """Whether one more answer can be sent now; it counts as sent, or as not answered."""
+        used = max(self._answers_until, now - 0.1)
+        if used > now:
+            self.unanswered += 1
+            return False
+        self._answers_until = used + 1 / ANSWERS_PER_SECOND
+        return True
+
+
+def locators(introduction: Introduction) -> list[str]:
+    """How the engine writes where a root can be reached."""
+    # What a root connects to by its configuration (the spares of its own host) it does not connect to when it hears
+    # of it, and goes by the text: so this one has a property more, which says what holds for TCP in any case.
+    suffix = "?rel=1" if introduction.address == LOOPBACK else ""
+    return [f"tcp/{introduction.address}:{port}{suffix}" for port in introduction.ports]
