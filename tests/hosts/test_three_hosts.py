@@ -146,7 +146,7 @@ def answer():
     # Nor is it avoided for long because of a call that nobody waits for any more.
     near.program.stop()
     with pytest.raises(RemoteFailure, match="CallTimeoutError"):
-        caller.eval(face.format(1.4))
+        caller.eval(face.format("1.4, node='near'"))  # whatever is known of it
     near.program.cont()
     assert caller.eval("until(lambda: answer() == 'near')") < 3
 
