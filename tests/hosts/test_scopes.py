@@ -270,7 +270,7 @@ def test_the_nearest_first_and_again_when_it_is_back(make_lab: MakeLab, start: S
         near.program.kill()
         assert asked(retry=1) == {"far"}
         near = start(h1, "near")
-        near.exec(f"labc.blocking.portal.node(); {who}")
+        near.exec(f"labc.blocking.portal.node(); {who}", timeout=40)
         caller.eval("until(lambda: labc.call('who') == 'near')")
         assert asked() == {"near"}
 

@@ -99,7 +99,7 @@ def test_one_of_the_group_first_and_again_when_it_is_back(start: StartOne) -> No
     mate.program.kill()
     assert asked(caller, "labc.at(retry=1).call('who')", 10) == {"neighbour": 10}
     again = start("mate", LABC_GROUP="team")
-    again.exec(f"labc.blocking.portal.node()\n{WHO}")
+    again.exec(f"labc.blocking.portal.node()\n{WHO}", timeout=40)
     caller.eval("until(lambda: labc.call('who') == 'mate')")
     assert asked(caller, "labc.call('who')", 10) == {"mate": 10}
 
