@@ -26,7 +26,9 @@ from labc.topics.retained import Answer, Kept, Pace, Push, Store, Taken, Wanted,
 logger = logging.getLogger("labc.topics")
 
 _APART = 0.05
-"""Who publishes values in quicker succession than these seconds does not wait for the root at each of them,"""
+_IN_A_ROW = 100
+"""Who publishes more values than this in a row, each within `_APART` seconds of the one before, does not wait for the
+root at each further one,"""
 _AHEAD = 1000
 """but when so many are on their way to it."""
 _MAX_PUSHES = 10_000
@@ -68,7 +70,7 @@ class Keeping:
         self._sent: dict[str, float] = {}
         """Those of them that were sent already, and the times of the values."""
         self._kept_at = float("-inf")
-        self._is_quick = False
+        self._in_a_row = 0
         self._waking = False
         self._waiters: list[asyncio.Future[None]] = []
         self._silent = False
@@ -156,7 +158,7 @@ class Keeping:
             if len(self._mine) > 2 * len(self._store) + _AHEAD:  # of what made room
                 self._mine = {topic: at for topic, at in self._mine.items() if self._store.get(topic)}
             self._due[kept.topic] = now
-            self._is_quick = now - self._kept_at < _APART
+            self._in_a_row = self._in_a_row + 1 if now - self._kept_at < _APART else 0
             self._kept_at = now
             self._sent.pop(kept.topic, None)
             if small and not self._is_root:
@@ -170,17 +172,21 @@ class Keeping:
 
     def must_wait(self) -> bool:
         """Whether who has just published has to wait in :meth:`kept`. From any thread."""
-        return not (self._silent or self._is_root) and len(self._due) > (_AHEAD if self._is_quick else 0)
+        return not (self._silent or self._is_root) and len(self._due) > self._may_be_due
+
+    @property
+    def _may_be_due(self) -> int:
+        return _AHEAD if self._in_a_row > _IN_A_ROW else 0
 
     async def kept(self, topic: str) -> None:
         """Returns when the root keeps the value of this topic; after a second at most.
 
-        Returns at once while the root is known to be silent, which is asked on and on, and where values are published
-        in quick succession and not too many are on their way.
+        Returns at once while the root is known to be silent, which is asked on and on, and where very many values are
+        published in a row and not too many are on their way.
         """
         if self._silent:
             return
-        most = _AHEAD if self._is_quick else 0
+        most = self._may_be_due
         try:
             async with asyncio.timeout(_WAIT_AT_MOST):
                 while topic in self._due and len(self._due) > most and not (self._is_root or self._closed):
