@@ -217,6 +217,42 @@ def test_an_address_that_changes(make_lab: MakeLab, begin: StartWith, way: str) 
     first_call(a, b, began, f"an address changes ({way}), to there")
 
 
+@pytest.mark.parametrize("timeout", [0.9, 20])
+@pytest.mark.parametrize("face", ["labc.at(timeout={}).call", "asyncio.run(labc.aio.at(timeout={}).call"])
+@pytest.mark.parametrize("what", ["an address changes", "a firewall forgets them"])
+def test_connections_that_lead_nowhere_any_more(
+    make_lab: MakeLab, begin: StartWith, network: str, what: str, face: str, timeout: float
+) -> None:
+    """No error tells so, and the nodes are present in the network, whether the caller has patience or not."""
+    h1, h2 = make_lab(2).hosts
+    a, b = begin(h1, "a"), begin(h2, "b")
+    offer(a)
+    offer(b)
+    meet([a, b])
+    call = face.format(timeout) + "('who-{}'" + (")" if face.startswith("labc") else "))")
+    for caller, provider in ((a, b), (b, a)):
+        caller.exec(f"""
+import asyncio
+def try_call():
+    try:
+        return {call.format(provider.name)}
+    except (labc.NotFoundError, labc.PeerLostError, labc.CallTimeoutError):
+        return None
+""")
+        assert caller.eval("[try_call() for _ in range(3)]") == [provider.name] * 3
+    if what == "an address changes":
+        ip(h2, f"address flush dev {INTERFACE}", f"address add 10.213.0.200/24 dev {INTERFACE}")
+    else:
+        ports = "{ " + ", ".join(map(str, root_ports(network))) + " }"
+        for host in (h1, h2):
+            host.add_rule("input", f"iifname != lo tcp sport != {ports} tcp dport != {ports} drop")
+    began = time.time()
+    for caller, provider in ((b, a), (a, b)):
+        caller.eval(f"until(lambda: try_call() == {provider.name!r}, 25)", timeout=30)
+        print(f"\n{caller.name} to {provider.name}: {time.time() - began:.2f} s")
+    assert time.time() - began < WITHIN
+
+
 @pytest.mark.parametrize("way", ["multicast", "scan"])
 def test_a_new_interface(make_lab: MakeLab, begin: StartWith, way: str) -> None:
     """Both hosts have been running without a way to each other; then each gets a second network card."""

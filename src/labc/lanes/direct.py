@@ -21,6 +21,7 @@ from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
 from labc.lanes.addresses import tcp_endpoint, unix_path
 from labc.lanes.awake import Awake, give_way
+from labc.lanes.cut import is_cut
 from labc.lanes.lane import Answer, DeadlineError
 from labc.settings import Settings
 from labc.wire import (
@@ -42,6 +43,7 @@ POSSIBLE = hasattr(socket, "MSG_DONTWAIT")
 
 _WRITE_BYTES = 1 << 18
 _CANCEL_WITHIN = 0.1
+_CUT_AFTER = 0.5
 _FRESH = 0.01
 """Seconds after its last call for which a Unix socket is not asked whether it is open."""
 _NO_REQUEST = 1 << 62
@@ -235,6 +237,8 @@ class DirectLane:
                 self._ready(select.POLLOUT, left)
         if self._out:
             self._lose("it took too long to take a message")
+        elif is_cut(self._socket, _CUT_AFTER, sent_again=2):  # the next call shall not wait for it as well
+            self._lose("what was sent did not arrive at its host")
 
     def _exchange(self, started: float, deadline: float) -> None:
         """Write what is pending, and wait until something has arrived, or more can be written, or for a moment."""
@@ -322,7 +326,7 @@ class DirectLane:
             self._conversation.ping()
         if action.quiet:
             self._on_quiet(self.node.id)
-        if action.lost and not self._is_present(self.node.id):
+        if action.lost and (is_cut(self._socket, 0.0) or not self._is_present(self.node.id)):
             self._lose(f"no sign of life for {self._settings.heartbeat_timeout:g} s")
 
     def _ready(self, wanted: int, seconds: float) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
 from labc.lanes.addresses import LOOPBACKS
+from labc.lanes.cut import is_cut
 from labc.lanes.deadlines import Deadlines
 from labc.lanes.writer import Writer
 from labc.settings import Settings
@@ -139,6 +140,11 @@ class Lane(asyncio.BufferedProtocol):
             return "relay"
         name = self._transport.get_extra_info("sockname")
         return "tcp" if isinstance(name, tuple) else "unix"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it leads nowhere any more: what was sent for a while did not arrive at the host over there."""
+        return is_cut(self._writer.socket, self._settings.heartbeat_timeout)
 
     @property
     def caller(self) -> NodeRecord:
@@ -372,8 +378,8 @@ class Lane(asyncio.BufferedProtocol):
 
     def _beat(self) -> None:
         self._beat_timer = None
-        if self._end is not None or self.idle:
-            return
+        if self._end is not None or (self.idle and not self._heartbeat.waiting):
+            return  # who asked, and waits for nothing else, still wants to know: the next call may not wait long enough
         self._deadlines.look_through()
         action = self._heartbeat.next(self._loop.time())
         if action.ping:

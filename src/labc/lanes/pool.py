@@ -277,7 +277,7 @@ class Pool:
 
     def silent(self, lane: Lane) -> bool:
         assert lane.peer is not None
-        present = self._surroundings.is_present(lane.peer.node_id)
+        present = self._surroundings.is_present(lane.peer.node_id) and not lane.is_cut
         if not lane.one_way:
             self._surroundings.doubt(lane.peer.node_id)
         return present

@@ -40,7 +40,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
+        self.socket: socket.socket | None = None
         """The transport's own, a second time, to write past the loop."""
         self._rest = b""
         """What could not be written past the loop, and goes before all else."""
@@ -54,19 +54,19 @@ class Writer:
     def begin(self, transport: asyncio.Transport) -> None:
         """There is a connection."""
         self._transport = transport
-        self._socket = _second(transport.get_extra_info("socket"))
+        self.socket = _second(transport.get_extra_info("socket"))
         self.flush()
 
     def end(self) -> None:
         """There is none any more. With the lock."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
 
     def abandon(self, null: int) -> None:
         """After fork, in the child."""
         own = self._transport.get_extra_info("socket") if self._transport is not None else None
-        for connection in (own, self._socket):
+        for connection in (own, self.socket):
             if connection is not None and connection.fileno() >= 0:
                 os.dup2(null, connection.fileno(), inheritable=False)
 
@@ -129,7 +129,7 @@ class Writer:
 
     def _write_at_once(self) -> bool:
         """Write what is pending, if nothing is on its way before it. False: the loop has to."""
-        transport, connection = self._transport, self._socket
+        transport, connection = self._transport, self.socket
         if (
             transport is None
             or connection is None

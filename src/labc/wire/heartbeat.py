@@ -42,6 +42,11 @@ class Heartbeat:
         """It was sent a PING, and not heard since."""
         self._quiet = False
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a PING is not answered yet."""
+        return self._asked
+
     def heard(self, now: float) -> None:
         """Something arrived from the peer, whatever it was."""
         self._heard = now

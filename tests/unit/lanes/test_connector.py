@@ -80,7 +80,7 @@ class Place:
         """Returns when nothing is left of the lane here."""
         [lane] = self.lanes
         async with asyncio.timeout(5):
-            while not (lane.closed.is_set() and lane._writer._socket is None and not self.connector._beginning):  # noqa: ASYNC110
+            while not (lane.closed.is_set() and lane._writer.socket is None and not self.connector._beginning):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

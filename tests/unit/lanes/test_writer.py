@@ -198,7 +198,7 @@ class Failing:
 def test_nothing_is_lost_when_writing_past_the_loop_fails(run, error: OSError) -> None:
     async def main() -> None:
         async with written() as (writer, conversation, end):
-            writer._socket = Failing(writer._socket, error)  # type: ignore[assignment,arg-type]
+            writer.socket = Failing(writer.socket, error)  # type: ignore[assignment,arg-type]
             sent = []
             for _ in range(5):
                 for _ in range(20):
@@ -213,8 +213,8 @@ def test_nothing_is_lost_when_writing_past_the_loop_fails(run, error: OSError) -
 def test_a_default_timeout_of_sockets_does_not_hold_the_loop_up(run) -> None:
     async def main() -> None:
         async with written() as (writer, conversation, end):
-            assert writer._socket is not None
-            assert writer._socket.gettimeout() == 0
+            assert writer.socket is not None
+            assert writer.socket.gettimeout() == 0
             sent = []
             for _ in range(300):
                 sent.append(request(conversation, 3000))
