@@ -78,7 +78,7 @@ class Answering:
         sender = Sender(call.host, call.node, call.node_id)
         await self._topics.take_held(self._caller(), sender, topic, args, kwargs, seconds, retain)
 
-    async def _told(self, messages: list[tuple[bool, str, bytes, bytes]]) -> None:
+    async def _told(self, messages: list[tuple[bool, str, bytes, bytes, bool]]) -> None:
         self._topics.take_told(self._caller(), [Told(*each) for each in messages])
 
     async def _near(self) -> list[tuple[str, bool]]:

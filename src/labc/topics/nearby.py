@@ -134,6 +134,11 @@ class Nearby:
                 found.append(node_id)
         return found
 
+    @property
+    def unknown(self) -> set[str]:
+        """The nodes that have not told what they take. From any thread."""
+        return {node_id for node_id, taker in self._takers.items() if taker.takes is None}
+
     def holders(self, topic: str) -> list[str]:
         """The nodes that want to be waited for. From any thread."""
         found = []

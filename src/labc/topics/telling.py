@@ -31,6 +31,8 @@ class Told(NamedTuple):
     topic: str
     payload: bytes
     attachment: bytes
+    unasked: bool = False
+    """Whether it was not known who holds its publisher back: such a one gets it, too, as if it did not."""
 
 
 class _Outbox:

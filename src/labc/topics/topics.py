@@ -155,7 +155,7 @@ class Topics:
             self._gathering.put(key, body.head, seconds)
         self.published += 1
         if self.nearby and (takers := self.nearby.takers(topic)):
-            self._telling.put(takers, Told(True, topic, *pack(self._sender, seconds, body)))
+            self._put_told(takers, Told(True, topic, *pack(self._sender, seconds, body)))
         holders = self.holders(topic)
         waits = retain and self.keeping.must_wait()
         return Published(holders, seconds, retain) if holders or waits else None
@@ -173,10 +173,17 @@ class Topics:
     ) -> Published | None:
         """The same for these nodes alone, past the fabric."""
         body, seconds = encode_arguments(args, kwargs), time.time()
-        self._telling.put(node_ids, Told(False, topic, *pack(self._sender, seconds, body)))
+        self._put_told(node_ids, Told(False, topic, *pack(self._sender, seconds, body)))
         self.published += 1
         holders = [node_id for node_id in self.holders(topic) if node_id in node_ids]
         return Published(holders, seconds, False) if holders else None
+
+    def _put_told(self, node_ids: Collection[str], told: Told) -> None:
+        unasked = self.nearby.unknown.intersection(node_ids)
+        if known := [node_id for node_id in node_ids if node_id not in unasked]:
+            self._telling.put(known, told)
+        if unasked:
+            self._telling.put(unasked, told._replace(unasked=True))
 
     def holders(self, topic: str) -> list[str]:
         """The ids of the nodes with subscribers that hold the publishers of this topic back. From any thread."""
@@ -193,8 +200,8 @@ class Topics:
 
     def take_told(self, sender: NodeRecord, told: Sequence[Told]) -> None:
         """Messages that another node, or this one, gives to this one alone."""
-        for wide, topic, payload, attachment in told:
-            sinks: list[Sink] = [near.sink for near in self.nearby.own(topic, sender) if not near.holds]
+        for wide, topic, payload, attachment, unasked in told:
+            sinks: list[Sink] = [near.sink for near in self.nearby.own(topic, sender) if unasked or not near.holds]
             if not wide:
                 sinks += [sink for name, p in self._patterns.items() if matches(name, topic) for sink in p.sinks]
             self._put(sinks, topic, payload, attachment, "")

@@ -159,10 +159,12 @@ def test_one_takes_everything_until_it_has_told_what() -> None:
         assert made
         assert not made.known
         assert made.takers("anything") == ["mate"]
+        assert made.unknown == {"mate"}
         assert made.holders("anything") == []
         await made.learn(1.0)
         assert made.known
         assert made.takers("a/x") == ["mate"]
+        assert made.unknown == set()
         assert made.takers("anything") == []
         assert made.takers("b") == []  # it is given to who holds in another way
         assert made.holders("b") == ["mate"]
