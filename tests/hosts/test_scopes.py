@@ -156,7 +156,7 @@ import msgspec
 from labc.topics.message import Sender, pack
 from labc.wire import encode_arguments
 def told(topic, value):
-    return (False, topic, *pack(Sender('h1', 'neighbour', 'x'), time.time(), encode_arguments([value], {})))
+    return (False, topic, *pack(Sender('h1', 'neighbour', 'x'), time.time(), encode_arguments([value], {})), False)
 ask('\\0told', [told('topic-' + s, 'lie') for s in ('node', 'group', 'host')])
 ask('\\0held', 'held', ['lie'], {}, time.time())
 try:

@@ -20,7 +20,7 @@ import labc, threading
 hidden = {}
 
 def functions():
-    return labc.blocking.portal.node().rooms()._by_name
+    return labc.blocking.portal.node().rooms()._offering._by_name
 
 @labc.register
 def add(name):

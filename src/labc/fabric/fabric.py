@@ -8,12 +8,11 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.discovery import Heard
 from labc.errors import ClosedError, FabricError
 from labc.fabric.engine import abandon, callback
 from labc.fabric.handover import Handover
@@ -22,6 +21,9 @@ from labc.fabric.publishing import MSGPACK, Publishing
 from labc.fabric.seat import LOOK_AROUND, Seat
 from labc.fabric.worker import Worker
 from labc.settings import Settings
+
+if TYPE_CHECKING:
+    from labc.discovery import Heard
 
 logger = logging.getLogger("labc.fabric")
 

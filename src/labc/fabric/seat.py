@@ -11,12 +11,11 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.discovery import Carrier, Heard
 from labc.errors import ClosedError, FabricError
 from labc.fabric.election import Election
 from labc.fabric.engine import callback, linked_routers, open_client, open_router, strangers
@@ -25,6 +24,9 @@ from labc.fabric.keys import Keys
 from labc.fabric.ports import root_ports, scouting_address
 from labc.fabric.worker import Worker
 from labc.settings import Settings
+
+if TYPE_CHECKING:
+    from labc.discovery import Carrier, Heard
 
 logger = logging.getLogger("labc.fabric")
 
@@ -208,6 +210,8 @@ class Seat:
         return self._router
 
     def _open_carrier(self, port: int) -> Carrier | None:
+        from labc.discovery import Carrier  # what only roots need
+
         group_port = int(scouting_address(self._settings.network).rpartition(":")[2])
         try:
             return Carrier(self._settings, self._ports, port, group_port)
