@@ -227,9 +227,10 @@ def registered() -> tuple[list[Registration[..., Any]], list[Subscription[..., A
 def welcome(node: Node) -> str:
     """The line with which a serving program starts."""
     network = node.settings.network
+    state = "open: anybody on this network" if not node.is_encrypted else "encrypted: only its members"
     return (
-        f"labc: {node.name} on {node.host} is in the network {network!r}, which is open: "
-        "anybody on this network can call what it offers. Ctrl-C ends it."
+        f"labc: {node.name} on {node.host} is in the network {network!r}, which is {state} can call what it offers. "
+        "Ctrl-C ends it."
     )
 
 

@@ -15,6 +15,8 @@
     ├── OverloadedError        (RuntimeError)     a bound was reached; nothing ran
     ├── NameInvalidError       (ValueError)       a name, topic or pattern that can't be used
     ├── SettingsError          (ValueError)       a setting with a bad value
+    ├── MembershipError        (RuntimeError)     the key of a network can't be used, made, got or given
+    ├── InvitationError        (ValueError)       an invitation with a typo, or one that is not good any more
     ├── BlockingCallError      (RuntimeError)     a blocking verb on the node's own event loop
     ├── OutsideError           (LookupError)      asked for the current call or message outside of one
     ├── ForkedError            (RuntimeError)     use after fork
@@ -157,6 +159,14 @@ class NameInvalidError(LabcError, ValueError):
 
 class SettingsError(LabcError, ValueError):
     """A setting with a bad value; the message names the key, the value and what was expected."""
+
+
+class MembershipError(LabcError, RuntimeError):
+    """A membership of a keyed network that can't be used, made, got or given; the message says what to do."""
+
+
+class InvitationError(LabcError, ValueError):
+    """An invitation that can't be read, or that the inviting host does not accept (any more)."""
 
 
 class BlockingCallError(LabcError, RuntimeError):

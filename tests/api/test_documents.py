@@ -249,6 +249,7 @@ class Reader:
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
         environment = {"LABC_NETWORK": network, "PATH": path, "COLUMNS": "120", "TERM": "dumb"}
         environment["XDG_CONFIG_HOME"] = str(self._directory / "config")
+        environment["XDG_DATA_HOME"] = str(self._directory / "data")
         return self._stack.enter_context(Program(["sh", "-c", f"exec {command}"], env=environment, cwd=self._directory))
 
 

@@ -19,6 +19,7 @@ MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80
 
 BASE = {"errors", "settings"}
+KEYS = {"security"}
 PURE = {"wire", "directory"}
 SHELLS = {"fabric", "lanes"}
 BELOW = BASE | PURE | SHELLS
@@ -32,11 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "registry": set(),
     **dict.fromkeys(PURE, BASE),
-    "discovery": BASE,
-    "fabric": BASE | PURE | {"discovery"},
-    "lanes": BASE | PURE,
+    "security": {"errors"},
+    "discovery": BASE | KEYS,
+    "fabric": BASE | PURE | KEYS | {"discovery"},
+    "lanes": BASE | PURE | KEYS,
+    "enrolment": BASE | KEYS | {"lanes"},
     **dict.fromkeys(CAPABILITIES, BELOW | {"registry"}),
-    "node": BELOW | CAPABILITIES | {"registry", "version"},
+    "node": BELOW | KEYS | CAPABILITIES | {"registry", "version"},
     "jobs": set(),
     "portal": BELOW | CAPABILITIES | {"node", "jobs"},
     "eventstreams": BELOW | {"node", "portal"},
@@ -45,7 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": BELOW | CAPABILITIES | {"node", "aio", "blocking", "eventstreams", "version"},
     "testing": BASE | {"node", "fabric"},
     **dict.fromkeys(("gateway", "bridges", "host"), PUBLIC),
-    "cli": PUBLIC | {"blocking"},  # `labc serve` has to know what a program registered, and outlive its serve()
+    # `labc serve` has to know what a program registered, and outlive its serve()
+    "cli": PUBLIC | KEYS | {"blocking", "enrolment"},
     "__main__": {"cli"},
 }
 """Room (or module directly in labc) -> the other ones that it may import."""
@@ -59,8 +63,8 @@ IMPURE = frozenset(
 )
 ONLY_IN = {
     "zenoh": {"fabric"},
-    "socket": {"discovery", "lanes", "testing"},
-    "ssl": {"lanes"},
+    "socket": {"discovery", "enrolment", "lanes", "testing"},
+    "ssl": {"enrolment", "lanes"},
     "selectors": {"discovery", "lanes", "testing"},
 }
 """Modules from elsewhere that belong to certain rooms."""
@@ -91,7 +95,7 @@ def breaches(source: Path) -> list[str]:
         tree = ast.parse(text, str(path))
         room = room_of(module_name(path))
         problems = [*size_problems(text, tree), *import_problems(room, imports(path, tree, source))]
-        if room != "lanes":
+        if room not in ONLY_IN["ssl"]:
             problems += transport_problems(tree)
         if path.name == "__init__.py":
             problems += logic_problems(tree)
@@ -215,7 +219,11 @@ BAD = {
     "relative": ("wire/codec.py", "from ..fabric import session", "wire may not import labc.fabric.session"),
     "room by name": ("cli/call.py", "from labc import wire", "cli may not import labc.wire"),
     "zenoh outside": ("topics/a.py", "import zenoh.handlers", "only fabric may import zenoh.handlers"),
-    "socket outside": ("node.py", "import socket", "only discovery and lanes and testing may import socket"),
+    "socket outside": (
+        "node.py",
+        "import socket",
+        "only discovery and enrolment and lanes and testing may import socket",
+    ),
     "transport outside": ("node.py", "import asyncio\nasyncio.start_server", "only lanes may use asyncio.start_server"),
     "each other": ("topics/a.py", "from labc.functions.calls import x", "topics may not import labc.functions.calls"),
     "typing is no excuse": (

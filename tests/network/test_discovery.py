@@ -9,23 +9,29 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from keyed import make_members
 
 from labc.discovery import Carrier
-from labc.discovery.datagrams import Datagram, decode, encode, hello, network_digest
+from labc.discovery.datagrams import Datagram, decode, encode, hello, network_digest, opened, sealed
+from labc.discovery.plan import Plan
+from labc.discovery.subnets import Address
 from labc.fabric import root_ports
 from labc.fabric.ports import scouting_address
+from labc.security import Credentials
 from labc.settings import Settings
 
 OWN, OTHER = "1abc" + "0" * 28, "1abc" + "1" * 28
 
 
-def make(network: str, **settings: object) -> Carrier:
-    ports = root_ports(network)
-    group_port = int(scouting_address(network).rpartition(":")[2])
-    return Carrier(Settings(network=network, **settings), ports, ports[0], group_port)  # type: ignore[arg-type]
+def make(network: str, credentials: Credentials | None = None, **settings: object) -> Carrier:
+    realm = credentials.realm if credentials else network
+    ports = root_ports(realm)
+    group_port = int(scouting_address(realm).rpartition(":")[2])
+    return Carrier(Settings(network=network, **settings), ports, ports[0], group_port, credentials)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -169,3 +175,97 @@ def test_a_forked_child_holds_no_port(network: str) -> None:
     finally:
         ours.close()
         os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def member(network: str, tmp_path: Path) -> Credentials:
+    return make_members(tmp_path, network, ["h1"])["h1"]
+
+
+def test_a_keyed_network_answers_members_and_nobody_else(
+    network: str, member: Credentials, asker: socket.socket
+) -> None:
+    ports = root_ports(member.realm)
+    carrier = make(network, member, discovery=())
+    try:
+        carrier.start(OWN, frozenset)
+        ask = encode(Datagram(False, network_digest(member.realm), 55555, b"a token!", OTHER))
+        for strange in (ask, sealed(ask, "127.0.0.1", bytes(32)), bytes([1, 9, 1])):
+            asker.sendto(strange, ("127.0.0.1", ports[0]))
+        asker.sendto(sealed(ask, "127.0.0.1", member.secret), ("127.0.0.1", ports[0]))
+        content = opened(asker.recv(100), member.secret)  # the first that comes
+        assert content is not None
+        assert content.sender == "127.0.0.1"
+        assert decode(content.data) == Datagram(True, network_digest(member.realm), ports[0], b"a token!", OWN)
+        asker.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            asker.recv(100)
+    finally:
+        carrier.close()
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_scout_of_a_strange_program_is_answered_in_an_open_network_only(
+    network: str, member: Credentials, asker: socket.socket, keyed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback = frozenset({Address("lo", "127.0.0.1", 8)})
+    monkeypatch.setattr("labc.discovery.carrier.addresses_now", lambda: loopback)
+    realm = member.realm if keyed else network
+    group, _, port = scouting_address(realm).partition(":")
+    heard = threading.Event()
+    carrier = make(network, member if keyed else None, discovery=("multicast",))
+    receive = carrier._receive
+
+    def told(plan: Plan, sock: socket.socket, now: float) -> None:
+        receive(plan, sock, now)
+        if sock is carrier._ears:
+            heard.set()
+
+    monkeypatch.setattr(carrier, "_receive", told)
+    asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+    try:
+        carrier.start(OWN, frozenset)
+        deadline = time.monotonic() + 10.0
+        while not heard.wait(0.05):  # its own ask may be the first
+            assert time.monotonic() < deadline
+            asker.sendto(bytes([1, 9, 1]), (group, int(port)))
+        asker.sendto(bytes([1, 9, 1]), (group, int(port)))
+        if keyed:
+            asker.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                asker.recv(100)
+        else:
+            assert asker.recv(1000) == hello(OWN, [f"tcp/127.0.0.1:{root_ports(network)[0]}"])
+    finally:
+        carrier.close()
+
+
+def test_the_router_of_a_keyed_network_is_told_of_members_only(network: str, member: Credentials) -> None:
+    ports = root_ports(member.realm)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.settimeout(5.0)
+        other.bind(("127.0.0.1", ports[1]))
+        carrier = make(network, member, discovery=())
+        with scout(carrier) as router:
+            try:
+                carrier.start(OWN, frozenset)
+                data, source = other.recvfrom(100)
+                content = opened(data, member.secret)
+                assert content is not None
+                asked = decode(content.data)
+                assert asked is not None
+                strange = encode(Datagram(True, asked.digest, ports[2], asked.token, "1abc" + "2" * 28))
+                for forged in (
+                    strange,
+                    sealed(strange, "127.0.0.1", bytes(32)),
+                    sealed(strange, "10.0.0.1", member.secret),
+                ):
+                    other.sendto(forged, source)
+                answer = encode(Datagram(True, asked.digest, ports[1], asked.token, OTHER))
+                other.sendto(sealed(answer, "127.0.0.1", member.secret), source)
+                assert router.recv(1000) == hello(OTHER, [f"tls/127.0.0.1:{ports[1]}?rel=1"])
+                router.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    router.recv(1000)
+            finally:
+                carrier.close()

@@ -11,6 +11,7 @@ from labc.cli.joining import joined
 from labc.cli.options import Host, Json, Network, Node, NodesTimeout, asked_for
 from labc.cli.output import complain, print_json, print_table
 from labc.cli.watch import print_events
+from labc.security import credentials_of
 
 _COLUMNS = ("NODE", "HOST", "ID", "ROOT", "FUNCTIONS", "RUNNING", "SERVED", "FAILED", "DROPPED")
 
@@ -66,7 +67,10 @@ def nodes(
     if verbose:
         for info in found:
             _print_details(info)
-    print(f"\nThe network {name!r} is open: anybody on this network can call what these nodes offer.")
+    if credentials_of(name) is not None:
+        print(f"\nThe network {name!r} is encrypted: only its members can call what these nodes offer.")
+    else:
+        print(f"\nThe network {name!r} is open: anybody on this network can call what these nodes offer.")
 
 
 def _row(info: labc.NodeInfo) -> tuple[str | int, ...]:

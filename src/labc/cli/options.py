@@ -64,6 +64,15 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def duration(text: str) -> float:
+    """A parser of times like 90s, 30m, 2h; without a letter: seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    try:
+        return _seconds(text[:-1]) * units[text[-1]] if text[-1:] in units else _seconds(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(f"expected a time, like 90s, 30m or 2h; got {text!r}") from None
+
+
 def _network(value: str | None) -> str | None:
     try:
         if value is not None:

@@ -34,6 +34,7 @@ from labc.discovery.sockets import (
     send_to_group,
 )
 from labc.discovery.subnets import Address
+from labc.security import Credentials
 from labc.settings import Settings, host_place
 
 logger = logging.getLogger("labc.discovery")
@@ -53,10 +54,22 @@ class Carrier:
 
     Any thread may call these. Making it takes no time worth mentioning and raises OSError if there is no loopback
     interface or no socket left.
+
+    With ``credentials`` it hears members of that network alone, and answers nobody else.
     """
 
-    def __init__(self, settings: Settings, ports: tuple[int, ...], port: int, group_port: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ports: tuple[int, ...],
+        port: int,
+        group_port: int,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._settings = settings
+        self._network = credentials.realm if credentials else settings.network
+        self._secret = credentials.secret if credentials else None
+        self._protocol = "tls" if credentials else "tcp"
         self._ports = ports
         self._port = port
         self._group_port = group_port
@@ -96,7 +109,7 @@ class Carrier:
         """Begin to look for others, for the router with this id. ``linked`` tells the ids of the routers that it has
         links with; the discovery thread calls it."""
         self._linked = linked
-        root = Root(self._settings.network, self._ports, self._port, root_id)
+        root = Root(self._network, self._ports, self._port, root_id, self._secret)
         self._plan = Plan(self._settings, root, time.monotonic())
         self._thread = threading.Thread(target=self._run, name="labc discovery", daemon=True)
         self._thread.start()
@@ -145,7 +158,7 @@ class Carrier:
         if self._settings.hosts:
             self._names = Names([host_place(text) for text in self._settings.hosts], self._wake)
         if "remembered" in self._settings.discovery and (path := remembered_file()):
-            self._memory = Memory(path, self._settings.network)
+            self._memory = Memory(path, self._network)
             self._memory.load()
 
     def _turn(self, plan: Plan) -> None:
@@ -209,9 +222,10 @@ class Carrier:
         if ask.address == EVERYBODY:
             for each in self._addresses:
                 with suppress(OSError):  # the interface takes none, or has just gone
-                    send_to_group(self._mouth, question, self._group_port, each.address)
+                    data = plan.sealed(question, each.address) if plan.is_keyed else question
+                    send_to_group(self._mouth, data, self._group_port, each.address)
         else:
-            self._send(question, (ask.address, ask.port))
+            self._say(plan, question, (ask.address, ask.port))
 
     def _introduce(self, plan: Plan, now: float) -> None:
         if self._router is None:
@@ -220,7 +234,7 @@ class Carrier:
             plan.see_linked(self._linked(), now)
         for introduction in plan.introductions(now):
             logger.debug("the root of this host is told of %s", introduction)
-            self._send(hello(introduction.root_id, locators(introduction)), self._router)
+            self._send(hello(introduction.root_id, locators(introduction, self._protocol)), self._router)
 
     def _receive(self, plan: Plan, sock: socket.socket, now: float) -> None:
         for _ in range(_BURST):
@@ -232,10 +246,10 @@ class Carrier:
                 continue
             if sock in (self._mouth, self._ears):
                 address, port = source
-                if sock is self._ears and is_scout(data):
+                if sock is self._ears and is_scout(data) and not plan.is_keyed:
                     self._answer_scout(plan, address, port, now)
                 elif (answer := plan.take(data, address, port, sock is self._ears, now)) is not None:
-                    self._send(answer, source)
+                    self._say(plan, answer, source)
             elif sock is self._tap and is_scout(data) and source[0] == LOOPBACK:
                 self._router = source
 
@@ -243,6 +257,13 @@ class Carrier:
         """A program of the engine's own looks for routers in the local network."""
         if plan.may_answer(now) and (own := address_towards(address)) is not None:
             self._send(hello(plan.root_id, [f"tcp/{own}:{self._port}"]), (address, port))
+
+    def _say(self, plan: Plan, data: bytes, place: tuple[str, int]) -> None:
+        if plan.is_keyed:
+            if (own := address_towards(place[0])) is None:
+                return
+            data = plan.sealed(data, own)
+        self._send(data, place)
 
     def _send(self, data: bytes, place: tuple[str, int]) -> None:
         with suppress(OSError):  # there is no way now; it is asked again

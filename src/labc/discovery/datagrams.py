@@ -2,13 +2,20 @@
 
 Ours is 40 bytes, most significant byte first: ``labc``, version, kind (1: ask, 2: answer), digest of the network's name
 (8), TCP port of the sender's root (2), token (8), id of the sender's root (16). An answer repeats the token of the ask.
+
+In a keyed network a seal follows: the sender's address (4), and a tag (16) over all before it, which only members can
+make. So nobody can send another one's datagram from his own address.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import ipaddress
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _MAGIC = b"labc"
 _VERSION = 1
@@ -19,6 +26,9 @@ TOKEN_BYTES = 8
 ID_BYTES = 16
 MAX_BYTES = 2048
 """None that concerns us is longer."""
+
+_ADDRESS_BYTES, _TAG_BYTES = 4, 16
+_PURPOSE = b"labc discovery"
 
 _SCOUT, _HELLO = 0x01, 0x02
 _HAS_LOCATORS = 0x20
@@ -62,6 +72,32 @@ def decode(data: bytes) -> Datagram | None:
     if magic != _MAGIC or version != _VERSION or kind not in (_ASK, _ANSWER) or not port:
         return None
     return Datagram(kind == _ANSWER, digest, port, token, root_id.hex())
+
+
+class Opened(NamedTuple):
+    """What a member of a keyed network has sealed."""
+
+    data: bytes
+    sender: str
+    """The address from which he believed to send it. It differs behind a router that translates addresses."""
+
+
+def sealed(data: bytes, sender: str, secret: bytes) -> bytes:
+    """A datagram of a keyed network, to be sent from this IPv4 address."""
+    data += ipaddress.IPv4Address(sender).packed
+    return data + _tag(data, secret)
+
+
+def opened(data: bytes, secret: bytes) -> Opened | None:
+    """None: no member of the network with this secret has made it."""
+    data, tag = data[:-_TAG_BYTES], data[-_TAG_BYTES:]
+    if len(data) < _ADDRESS_BYTES or not hmac.compare_digest(tag, _tag(data, secret)):
+        return None
+    return Opened(data[:-_ADDRESS_BYTES], str(ipaddress.IPv4Address(data[-_ADDRESS_BYTES:])))
+
+
+def _tag(data: bytes, secret: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_TAG_BYTES, key=secret, person=_PURPOSE).digest()
 
 
 def is_scout(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from labc.discovery.acquaintances import Acquaintances, Introduction
 from labc.discovery.asking import LOOPBACK, NEIGHBOURS, Ask, Asking
-from labc.discovery.datagrams import TOKEN_BYTES, Datagram, decode, encode, network_digest
+from labc.discovery.datagrams import TOKEN_BYTES, Datagram, decode, encode, network_digest, opened, sealed
 from labc.discovery.scanning import Scan
 from labc.discovery.subnets import Address, local_ranges
 from labc.settings import MAX_SCANNED, Settings, address_range
@@ -30,11 +30,14 @@ class Root(NamedTuple):
     """The root of this host, for which others are looked for."""
 
     network: str
+    """Or what stands for it in a keyed one, where no two have the same."""
     ports: tuple[int, ...]
     """Those that a root of this network may hold."""
     port: int
     """The one that this root holds."""
     root_id: str
+    secret: bytes | None = None
+    """Of a keyed network: only who knows it is heard."""
 
 
 class Plan:
@@ -56,6 +59,8 @@ class Plan:
         }
         self._token_of = {method: token for token, method in self._tokens.items()}
         self._addresses: frozenset[Address] = frozenset()
+        self._named: set[str] = set()
+        """Of the setting `hosts`. In a keyed network an answer from there is good even if addresses are translated."""
         self._answers_until = now
         """Until when the rate of answers has been used up."""
         self.refused_ranges: list[Address] = []
@@ -92,6 +97,8 @@ class Plan:
 
     def see_places(self, method: str, places: Sequence[tuple[str, int]], now: float) -> None:
         """The addresses and ports of "hosts" or "remembered", as they are known now."""
+        if method == "hosts":
+            self._named = {address for address, _ in places}
         self._asking.set_places(method, places, now)
 
     def see_linked(self, linked: Set[str], now: float) -> None:
@@ -117,12 +124,28 @@ class Plan:
         return asks
 
     def question(self, method: str) -> bytes:
+        """To be passed through :meth:`sealed`, as what :meth:`take` returns."""
         return encode(Datagram(False, self._digest, self._root.port, self._token_of[method], self._root.root_id))
+
+    @property
+    def is_keyed(self) -> bool:
+        return self._root.secret is not None
+
+    def sealed(self, data: bytes, own_address: str) -> bytes:
+        """As it is sent from this address of the host in a keyed network."""
+        assert self._root.secret is not None
+        return sealed(data, own_address, self._root.secret)
 
     # What it hears.
 
     def take(self, data: bytes, address: str, port: int, by_multicast: bool, now: float) -> bytes | None:
         """What arrived from there. Returns the answer to send back, if any."""
+        sender = address
+        if self._root.secret is not None:
+            if (content := opened(data, self._root.secret)) is None:
+                self.foreign += 1
+                return None
+            data, sender = content
         datagram = decode(data)
         if datagram is None or datagram.digest != self._digest:
             self.foreign += 1
@@ -132,11 +155,12 @@ class Plan:
         ports = tuple(dict.fromkeys((datagram.port, port)))  # they differ where ports are forwarded
         if datagram.answer:
             method = self._tokens.get(datagram.token)
-            if method is not None:  # else nobody asked for it
+            if method is not None and (sender == address or address in self._named):  # else nobody asked for it
                 self.acquaintances.heard(datagram.root_id, address, ports, method, now, answered=True)
             return None
         method = "multicast" if by_multicast else "asked from there"
-        self.acquaintances.heard(datagram.root_id, address, ports[:1], method, now, answered=False)
+        if sender == address:  # else somebody repeats what he heard, or translates addresses: then its root calls
+            self.acquaintances.heard(datagram.root_id, address, ports[:1], method, now, answered=False)
         if by_multicast and self.acquaintances.is_linked(datagram.root_id):
             return None
         if not self.may_answer(now):
@@ -162,9 +186,9 @@ class Plan:
         return True
 
 
-def locators(introduction: Introduction) -> list[str]:
-    """How the engine writes where a root can be reached."""
+def locators(introduction: Introduction, protocol: str = "tcp") -> list[str]:
+    """How the engine writes where a root can be reached; in a keyed network by the ``protocol`` "tls"."""
     # What a root connects to by its configuration (the spares of its own host) it does not connect to when it hears
-    # of it, and goes by the text: so this one has a property more, which says what holds for TCP in any case.
+    # of it, and goes by the text: so this one has a property more, which says what holds for both protocols.
     suffix = "?rel=1" if introduction.address == LOOPBACK else ""
-    return [f"tcp/{introduction.address}:{port}{suffix}" for port in introduction.ports]
+    return [f"{protocol}/{introduction.address}:{port}{suffix}" for port in introduction.ports]

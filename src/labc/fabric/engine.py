@@ -14,8 +14,10 @@ import msgspec
 import zenoh
 
 from labc.fabric.election import OPEN_WITHIN
+from labc.fabric.keyed import protocol, realm, secured
 from labc.fabric.keys import Keys
 from labc.fabric.ports import root_ports, router_id_prefix, scouting_address
+from labc.security import Credentials
 from labc.settings import Settings
 
 _OPEN_TIMEOUT_MS = int(OPEN_WITHIN * 1000)
@@ -43,7 +45,7 @@ zenoh.try_init_log_from_env()  # type: ignore[no-untyped-call]
 logging.getLogger("zenoh.handlers").setLevel(logging.CRITICAL)
 
 
-def open_client(settings: Settings, *, patient: bool = False) -> zenoh.Session:
+def open_client(settings: Settings, credentials: Credentials | None, *, patient: bool = False) -> zenoh.Session:
     """A session with the root of this host. Later it finds a new root on the same ports by itself.
 
     Blocks up to a second for each port that accepts connections and stays silent; ``patient``: three.
@@ -51,12 +53,13 @@ def open_client(settings: Settings, *, patient: bool = False) -> zenoh.Session:
     Raises:
         zenoh.ZError: there is no root now.
     """
-    ports = root_ports(settings.network, settings.root_port)
+    ports = root_ports(realm(settings, credentials), settings.root_port)
     return _open(
         settings,
+        credentials,
         {
             "mode": "client",
-            "connect/endpoints": [f"tcp/127.0.0.1:{port}" for port in ports],
+            "connect/endpoints": [f"{protocol(credentials)}/127.0.0.1:{port}" for port in ports],
             "connect/timeout_ms": 0,  # one try now; the retry below is for the time after a loss
             "connect/retry": _RETRY,
             "scouting/multicast/enabled": False,
@@ -65,27 +68,33 @@ def open_client(settings: Settings, *, patient: bool = False) -> zenoh.Session:
     )
 
 
-def open_router(settings: Settings, port: int, carrier: str | None) -> zenoh.Session:
+def open_router(settings: Settings, port: int, carrier: str | None, credentials: Credentials | None) -> zenoh.Session:
     """A router on this port of all interfaces.
 
-    It learns of other roots at the ``carrier``'s address on the loopback interface, where it scouts; without one it
-    scouts by multicast itself, on the interfaces that are there now, if the settings allow it.
+    It learns of other roots at the ``carrier``'s address on the loopback interface, where it scouts. Without one it
+    scouts by multicast itself, on the interfaces that are there now, if the settings allow it; in a keyed network it
+    does not, as anybody could answer.
 
     Raises:
         zenoh.ZError: the port is taken.
     """
-    scouting: dict[str, Any] = {"scouting/multicast/enabled": carrier is not None or "multicast" in settings.discovery}
-    scouting["scouting/multicast/address"] = carrier or scouting_address(settings.network)
+    network, link = realm(settings, credentials), protocol(credentials)
+    by_itself = "multicast" in settings.discovery and credentials is None
+    scouting: dict[str, Any] = {"scouting/multicast/enabled": carrier is not None or by_itself}
+    scouting["scouting/multicast/address"] = carrier or scouting_address(network)
     if carrier:
         scouting["scouting/multicast/interface"] = "127.0.0.1"
-    others = [p for p in root_ports(settings.network, settings.root_port) if p != port]
+    if credentials:
+        scouting["scouting/multicast/listen"] = False  # it asks, and answers nobody
+    others = [p for p in root_ports(network, settings.root_port) if p != port]
     return _open(
         settings,
+        credentials,
         {
             "mode": "router",
-            "id": router_id_prefix(settings.network) + os.urandom(10).hex(),
-            "listen/endpoints": [f"tcp/0.0.0.0:{port}"],
-            "connect/endpoints": [f"tcp/127.0.0.1:{p}" for p in others],
+            "id": router_id_prefix(network) + os.urandom(10).hex(),
+            "listen/endpoints": [f"{link}/0.0.0.0:{port}"],
+            "connect/endpoints": [f"{link}/127.0.0.1:{p}" for p in others],
             "connect/timeout_ms": 0,
             "connect/exit_on_failure": False,
             "transport/unicast/accept_pending": _ACCEPT_PENDING,
@@ -104,13 +113,13 @@ def linked_routers(router: zenoh.Session) -> set[str]:
     return {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
 
 
-def strangers(router: zenoh.Session, network: str) -> set[str]:
+def strangers(router: zenoh.Session, network: str, realm: str) -> set[str]:
     """The ids of the network's roots that are linked with this one, and never told it what they know. Blocks.
 
     A root tells what it knows to those that are new in its routes, which it works out anew at most every 0.1 s, and
     numbers. One that takes the number of another one between two times is not new (Zenoh 1.10.2).
     """
-    keys, prefix = Keys(network), router_id_prefix(network)
+    keys, prefix = Keys(network), router_id_prefix(realm)
     linked = linked_routers(router)
     replies = router.liveliness().get(keys.all_routers, timeout=0.3)
     told = {str(reply.ok.key_expr).rpartition("/")[2] for reply in replies if reply.ok is not None}
@@ -141,7 +150,7 @@ def abandon(things: list[Any]) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
+def _open(settings: Settings, credentials: Credentials | None, values: dict[str, Any]) -> zenoh.Session:
     config = zenoh.Config()
     values = {
         "transport/link/tx/queue/size/data": _QUEUE_PIECES,
@@ -151,6 +160,7 @@ def _open(settings: Settings, values: dict[str, Any]) -> zenoh.Session:
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,
     } | values
+    values |= secured(credentials, locally=values["mode"] == "client")
     for key, value in values.items():
         config.insert_json5(key, msgspec.json.encode(value).decode())
     return zenoh.open(config)

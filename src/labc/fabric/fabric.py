@@ -20,6 +20,7 @@ from labc.fabric.keys import Keys
 from labc.fabric.publishing import MSGPACK, Publishing
 from labc.fabric.seat import LOOK_AROUND, Seat
 from labc.fabric.worker import Worker
+from labc.security import Credentials
 from labc.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,14 +74,20 @@ class Declared:
 class Fabric:
     """One node's part of the fabric. All its methods are for the node's loop, unless they say otherwise."""
 
-    def __init__(self, settings: Settings, here: NodeRecord, on_link: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        here: NodeRecord,
+        on_link: Callable[[bool], None],
+        credentials: Credentials | None,
+    ) -> None:
         self.keys = Keys(settings.network)
         self.here = here
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._worker = Worker("labc fabric")
-        self._seat = Seat(settings, here, self._worker, on_link)
-        self._publishing = Publishing(settings, lambda: self._session, self._loop)
+        self._seat = Seat(settings, here, self._worker, on_link, credentials)
+        self._publishing = Publishing(settings, credentials, lambda: self._session, self._loop)
         self._looks_around_until = 0.0
         self._things: set[Any] = set()
         self._declared = self._spread = 0
@@ -155,6 +162,10 @@ class Fabric:
             await self._seat.wait_linked(_SPREAD_WITHIN)
             await self.ask(self.keys.roots, b"", _SPREAD_WITHIN)
             self._spread = max(self._spread, declared)
+
+    def renew(self) -> None:
+        """Whom the network trusts has changed; see :meth:`Seat.renew`."""
+        self._seat.renew()
 
     def resumed(self) -> None:
         """The whole process was stopped for longer than the lease, and goes on."""

@@ -17,6 +17,7 @@
     labc/<network>/network/retained/take/<host id>             questions to it: have you got these? and keep these
     labc/<network>/network/retained/root/<id>                  questions to a root for the values that it keeps
     labc/<network>/network/retained/node/<id>                  the same to any node that has some, be it a root or not
+    labc/<network>/network/trust                               publications: whom the members of a keyed network trust
 
 The third level is the scope. What has a narrower one has no name here: a digest stands for that of a function, which
 only nodes of its host can work out, and messages go another way. Whatever a user named is percent-encoded where Zenoh's
@@ -212,6 +213,10 @@ class Keys:
     @property
     def retained_at_roots(self) -> str:
         return f"{self.base}/retained/root/*"
+
+    @property
+    def trust(self) -> str:
+        return f"{self.base}/trust"
 
     def relay(self, to: str, sender: str, lane: str) -> str:
         return f"{self.base}/relay/{to}/{sender}/{lane}"

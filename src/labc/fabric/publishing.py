@@ -14,6 +14,7 @@ import zenoh
 from labc.errors import ClosedError, FabricError, OverloadedError
 from labc.fabric.bulk import LARGE, Bulk
 from labc.fabric.engine import open_client
+from labc.security import Credentials
 from labc.settings import Settings
 
 MSGPACK = "application/msgpack"
@@ -30,9 +31,14 @@ class Publishing:
     """
 
     def __init__(
-        self, settings: Settings, session: Callable[[], zenoh.Session], loop: asyncio.AbstractEventLoop
+        self,
+        settings: Settings,
+        credentials: Credentials | None,
+        session: Callable[[], zenoh.Session],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._settings = settings
+        self._credentials = credentials
         self._session = session
         self._loop = loop
         self._loop_thread = threading.get_ident()
@@ -152,7 +158,7 @@ class Publishing:
     def _bulk_sender(self) -> Bulk:
         with self._lock:
             if self._bulk is None:
-                self._bulk = Bulk(lambda: open_client(self._settings), self._bulk_ends)
+                self._bulk = Bulk(lambda: open_client(self._settings, self._credentials), self._bulk_ends)
             return self._bulk
 
     def _bulk_ends(self) -> None:

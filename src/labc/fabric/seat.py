@@ -20,9 +20,11 @@ from labc.errors import ClosedError, FabricError
 from labc.fabric.election import Election
 from labc.fabric.engine import callback, linked_routers, open_client, open_router, strangers
 from labc.fabric.handover import Handover
+from labc.fabric.keyed import realm
 from labc.fabric.keys import Keys
 from labc.fabric.ports import root_ports, scouting_address
 from labc.fabric.worker import Worker
+from labc.security import Credentials
 from labc.settings import Settings
 
 if TYPE_CHECKING:
@@ -53,13 +55,22 @@ _AFRESH_AGAIN = 5.0
 class Seat:
     """``session`` is the client session; ``on_link(up)`` is told on the loop when its link goes and comes."""
 
-    def __init__(self, settings: Settings, here: NodeRecord, worker: Worker, on_link: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        here: NodeRecord,
+        worker: Worker,
+        on_link: Callable[[bool], None],
+        credentials: Credentials | None,
+    ) -> None:
         self._settings = settings
+        self._credentials = credentials
+        self._realm = realm(settings, credentials)
         self._keys = Keys(settings.network)
         self._here = here
         self._worker = worker
         self._on_link = on_link
-        self._ports = root_ports(settings.network, settings.root_port)
+        self._ports = root_ports(self._realm, settings.root_port)
         self._linked = asyncio.Event()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -129,6 +140,13 @@ class Seat:
         """This process seems to have been stopped for longer than the lease, and goes on."""
         asyncio.get_running_loop().call_later(_AFTER_RESUME, self._start_afresh)
 
+    def renew(self) -> None:
+        """Whom the network trusts has changed: if this is the root, drop all links, and take only those again that are
+        still good. Others of this host may be first to take its place, which do the same."""
+        if self._router is not None:
+            closing = self._worker.submit(self._give_root_up())
+            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     def _start_afresh(self) -> None:
         """A root whose links to other roots were dropped while it was stopped gives its place up, and takes it anew.
 
@@ -195,13 +213,15 @@ class Seat:
     # What is opened is kept at once, as who waits for it may be cancelled.
 
     def _open_client(self, patient: bool) -> zenoh.Session:
-        self.session = open_client(self._settings, patient=patient)
+        self.session = open_client(self._settings, self._credentials, patient=patient)
         return self.session
 
     def _open_router(self, port: int) -> zenoh.Session:
         carrier = self._open_carrier(port)
         try:
-            self._router = open_router(self._settings, port, carrier.scouting_address if carrier else None)
+            self._router = open_router(
+                self._settings, port, carrier.scouting_address if carrier else None, self._credentials
+            )
         except zenoh.ZError:
             if carrier:
                 carrier.close()
@@ -212,11 +232,12 @@ class Seat:
     def _open_carrier(self, port: int) -> Carrier | None:
         from labc.discovery import Carrier  # what only roots need
 
-        group_port = int(scouting_address(self._settings.network).rpartition(":")[2])
+        group_port = int(scouting_address(self._realm).rpartition(":")[2])
         try:
-            return Carrier(self._settings, self._ports, port, group_port)
+            return Carrier(self._settings, self._ports, port, group_port, self._credentials)
         except OSError as error:
-            logger.warning("other hosts are looked for by multicast only, as discovery can't start: %s", error)
+            how = "not looked for" if self._credentials else "looked for by multicast only"
+            logger.warning("other hosts are %s, as discovery can't start: %s", how, error)
             return None
 
     def _furnish_root(self, router: zenoh.Session) -> None:
@@ -251,7 +272,7 @@ class Seat:
             logger.warning("the root of this host can't look after its links: %s", error)
 
     async def _silent_roots(self, router: zenoh.Session) -> set[str]:
-        return await self._worker.run(lambda: strangers(router, self._settings.network))
+        return await self._worker.run(lambda: strangers(router, self._settings.network, self._realm))
 
     def _give_root_up(self) -> Callable[[], None]:
         """What ends the root that was here until now.

@@ -1,4 +1,7 @@
-"""Where a node can be reached for a lane: ``unix/@labc-…``, ``tcp/192.168.1.5:40112``, ``tcp/[fd00::1]:40112``."""
+"""Where a node can be reached for a lane: ``unix/@labc-…``, ``tcp/192.168.1.5:40112``, ``tcp/[fd00::1]:40112``.
+
+In a keyed network ``tls/…`` takes the place of ``tcp/…``.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +31,16 @@ def unix_path(address: str) -> str | None:
     return "\0" + path[1:] if path.startswith("@") else path
 
 
-def tcp_address(host: str, port: int) -> str:
-    return f"tcp/[{host}]:{port}" if ":" in host else f"tcp/{host}:{port}"
+def tcp_address(host: str, port: int, kind: str = "tcp") -> str:
+    return f"{kind}/[{host}]:{port}" if ":" in host else f"{kind}/{host}:{port}"
 
 
-def tcp_endpoint(address: str) -> tuple[str, int] | None:
-    """Host and port, if it is the address of a TCP socket that can be understood."""
+def tcp_endpoint(address: str, wanted: str = "tcp") -> tuple[str, int] | None:
+    """Host and port, if it is the address of a TCP socket that can be understood; of TLS with ``wanted="tls"``."""
     kind, _, rest = address.partition("/")
     host, _, port = rest.rpartition(":")
     host = host.strip("[]")
-    if kind != "tcp" or not _is_ip(host) or not port.isdecimal() or not 0 < int(port) < 65536:
+    if kind != wanted or not _is_ip(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         return None
     return host, int(port)
 
@@ -56,7 +59,8 @@ def reachable(addresses: Iterable[str], same_host: bool) -> list[str]:
     return [
         address
         for address in addresses
-        if (endpoint := tcp_endpoint(address)) is None or (endpoint[0] == LOOPBACK) == same_host
+        if (endpoint := tcp_endpoint(address) or tcp_endpoint(address, "tls")) is None
+        or (endpoint[0] == LOOPBACK) == same_host
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix
 from labc.lanes.lane import Lane
 from labc.lanes.race import race
 from labc.lanes.relays import Relays
+from labc.lanes.tls import Tls, is_same_user
 from labc.settings import Settings
 
 logger = logging.getLogger("labc.lanes")
@@ -59,12 +61,14 @@ class Connector:
         surroundings: Surroundings,
         relays: Relays,
         new_lane: Callable[[str], Lane],
+        tls: Tls | None,
     ) -> None:
         self._host_id = host_id
         self._settings = settings
         self._surroundings = surroundings
         self._relays = relays
         self._new_lane = new_lane
+        self._tls = tls
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self.reached_at: dict[str, str] = {}
@@ -112,7 +116,12 @@ class Connector:
     async def _direct(self, node: NodeRecord) -> Lane:
         same_host = node.host_id == self._host_id
         if same_host and ABSTRACT_SOCKETS:
-            return await self._at(unix_address(node.id), node.id)
+            try:
+                return await self._at(unix_address(node.id), node.id)
+            except OSError as error:
+                if self._tls is None or isinstance(error.__cause__, ConnectionRefusedError):
+                    raise
+                # In a keyed network it may be another user's, and wants to see a certificate.
         while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
             # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
             await asyncio.sleep(_ASK_AGAIN)
@@ -127,8 +136,9 @@ class Connector:
     async def _at(self, address: str, node_id: str) -> Lane:
         lane = self._new_lane(node_id)
         try:
+            context = self._tls.client() if self._tls is not None and unix_path(address) is None else None
             connection = await self._connected(address)
-            await self._begin(lane, connection)
+            await self._begin(lane, connection, context)
             await lane.greeting()
         except OSError as error:
             lane.close()
@@ -146,7 +156,7 @@ class Connector:
 
         Raises OSError: nobody takes connections there.
         """
-        path, endpoint = unix_path(address), tcp_endpoint(address)
+        path, endpoint = unix_path(address), tcp_endpoint(address, "tls" if self._tls else "tcp")
         if path is None and endpoint is None:
             raise ConnectionError(f"{address}: not an address this version knows")
         family = socket.AF_UNIX if path else socket.AF_INET6 if endpoint and ":" in endpoint[0] else socket.AF_INET
@@ -156,6 +166,8 @@ class Connector:
             if path is not None:
                 # At once or not at all. Event loops wait where there is no room, and take that for success.
                 connection.connect(path)
+                if self._tls is not None and not is_same_user(connection, os.getuid):
+                    raise ConnectionError("it is a program of another user")
             elif endpoint is not None:
                 await self._loop.sock_connect(connection, endpoint)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -164,20 +176,39 @@ class Connector:
             raise
         return connection
 
-    async def _begin(self, lane: Lane, connection: socket.socket) -> None:
+    async def _begin(self, lane: Lane, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         """Let the lane talk on this socket. Cancelling leaves that to end by itself, as a lane that is closed does: in
         the middle libuv's loop forgets to tell the lane that its connection is gone."""
-        beginning = self._loop.create_task(self._hand_over(lane, connection), name="labc connection")
+        try:
+            second = None if context is None else connection.dup()
+        except OSError:
+            connection.close()
+            raise
+        beginning = self._loop.create_task(self._hand_over(lane, connection, context), name="labc connection")
         self._beginning.add(beginning)
         beginning.add_done_callback(self._beginning.discard)
         beginning.add_done_callback(_retrieve)
-        await asyncio.shield(beginning)
+        try:
+            await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            if second is not None:
+                with suppress(OSError):  # it is closed already
+                    second.shutdown(socket.SHUT_RDWR)  # or the handshake would wait for the peer
+            raise
+        finally:
+            if second is not None:
+                second.close()
 
-    async def _hand_over(self, lane: Lane, connection: socket.socket) -> None:
+    async def _hand_over(self, lane: Lane, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         unix = connection.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if unix else self._loop.create_connection
+        options: dict[str, Any] = {}
+        if context is not None:
+            # No name to look for in the certificate: hosts change theirs, and what counts is who made it.
+            options = {"ssl": context, "server_hostname": ""}
+            options["ssl_handshake_timeout"] = self._settings.connect_timeout
         try:
-            await create(lambda: lane, sock=connection)
+            await create(lambda: lane, sock=connection, **options)
         except BaseException:
             if isinstance(self._loop, asyncio.BaseEventLoop):
                 connection.close()

@@ -23,6 +23,7 @@ from labc.lanes.addresses import tcp_endpoint, unix_path
 from labc.lanes.awake import Awake, give_way
 from labc.lanes.cut import is_cut
 from labc.lanes.lane import Answer, DeadlineError
+from labc.lanes.tls import is_same_user
 from labc.settings import Settings
 from labc.wire import (
     Body,
@@ -96,16 +97,18 @@ class DirectLane:
     def usable(self) -> bool:
         return self._end is None and not self._unwritable
 
-    def connect(self, address: str, timeout: float) -> None:
-        """Connect, and greet.
+    def connect(self, address: str, timeout: float, *, same_user: bool = False) -> None:
+        """Connect, and greet. ``same_user``: only a program of this user.
 
         Raises:
-            OSError: nobody answers there.
+            OSError: nobody answers there, or another user's program.
             LabcError: somebody does, and there can be no lane.
         """
         deadline = time.monotonic() + timeout
         try:
             self.attach(_connected(address, timeout))
+            if same_user and self._socket is not None and not is_same_user(self._socket, os.getuid):
+                raise OSError(errno.EACCES, "it is a program of another user")
             while not self._greeted:
                 self._exchange(deadline - timeout, deadline)
                 self._settled(0)

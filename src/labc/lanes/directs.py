@@ -58,8 +58,11 @@ class DirectLanes:
         greeting: Callable[..., Greeting],
         is_present: Callable[[str], bool],
         on_quiet: Callable[[str], None],
+        *,
+        same_user: bool = False,
     ) -> None:
         self._settings = settings
+        self._same_user = same_user
         self._greeting = greeting
         self._is_present = is_present
         self._on_quiet = on_quiet
@@ -98,7 +101,7 @@ class DirectLanes:
             busy.discard(lane)
             return None
         try:
-            lane.connect(address, patience)
+            lane.connect(address, patience, same_user=self._same_user)
         except BaseException:
             busy.discard(lane)
             raise

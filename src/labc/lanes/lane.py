@@ -133,13 +133,20 @@ class Lane(asyncio.BufferedProtocol):
 
     @property
     def kind(self) -> str:
-        """ "unix", "tcp" or "relay"."""
+        """ "unix", "tcp", "tls" or "relay"."""
         if self._transport is None:
             return ""
         if self._transport.get_extra_info("relay"):
             return "relay"
         name = self._transport.get_extra_info("sockname")
-        return "tcp" if isinstance(name, tuple) else "unix"
+        if not isinstance(name, tuple):
+            return "unix"
+        return "tcp" if self._transport.get_extra_info("sslcontext") is None else "tls"
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """None: it is not connected yet."""
+        return self._transport
 
     @property
     def is_cut(self) -> bool:

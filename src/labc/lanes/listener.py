@@ -8,6 +8,9 @@ import socket
 from collections.abc import Callable
 
 from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, own_ips, tcp_address, unix_address, unix_path
+from labc.lanes.admission import Admission, LocalAdmission
+from labc.lanes.door import Door
+from labc.lanes.tls import Tls
 
 logger = logging.getLogger("labc.lanes")
 
@@ -15,11 +18,24 @@ _BACKLOG = 512
 
 
 class Listener:
-    """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces."""
+    """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces.
 
-    def __init__(self, node_id: str, accept: Callable[[], asyncio.BaseProtocol]) -> None:
+    With ``tls``: from this user's programs on the first, and from members of the network on the second. Who has not
+    shown that he is one within ``patience`` seconds is dropped.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        accept: Callable[[], asyncio.BaseProtocol],
+        tls: Tls | None,
+        patience: float,
+    ) -> None:
         self._node_id = node_id
         self._accept = accept
+        self._tls = tls
+        self._patience = patience
+        self._doors: list[Door] = []
         self._servers: list[asyncio.Server] = []
         self.port = 0
 
@@ -28,7 +44,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         if ABSTRACT_SOCKETS:
             path = unix_path(unix_address(self._node_id))
-            await self._serve(await loop.create_unix_server(self._accept, path, backlog=_BACKLOG, start_serving=False))
+            accept = self._accept if self._tls is None else lambda: LocalAdmission(self._accept)
+            await self._serve(await loop.create_unix_server(accept, path, backlog=_BACKLOG, start_serving=False))
         first = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
         self.port = first.getsockname()[1]
         await self._listen(first)
@@ -45,7 +62,13 @@ class Listener:
 
         The last one is for this host alone.
         """
-        return [*(tcp_address(ip, self.port) for ip in own_ips()), tcp_address(LOOPBACK, self.port)]
+        kind = "tcp" if self._tls is None else "tls"
+        return [tcp_address(ip, self.port, kind) for ip in (*own_ips(), LOOPBACK)]
+
+    @property
+    def refused(self) -> int:
+        """Connections of those who are no members of the network."""
+        return sum(door.refused for door in self._doors)
 
     def endpoints(self) -> list[tuple[str, int]]:
         """The same as addresses and ports, without the last one."""
@@ -53,10 +76,16 @@ class Listener:
 
     def file_numbers(self) -> list[int]:
         """Of the sockets."""
-        return [own.fileno() for server in self._servers for own in server.sockets]
+        of_doors = [door.fileno() for door in self._doors if door.fileno() >= 0]
+        return [own.fileno() for server in self._servers for own in server.sockets] + of_doors
 
     async def _listen(self, own: socket.socket) -> None:
         """With a socket of our own: to look an address up, libuv starts threads, and a forked child dies of them."""
+        if self._tls is not None:
+            door = Door(own, self._tls.server, lambda: Admission(self._accept), self._patience)
+            self._doors.append(door)
+            door.open()
+            return
         loop = asyncio.get_running_loop()
         await self._serve(await loop.create_server(self._accept, sock=own, backlog=_BACKLOG, start_serving=False))
 
@@ -67,3 +96,5 @@ class Listener:
     def close(self) -> None:
         for server in self._servers:
             server.close()
+        for door in self._doors:
+            door.close()

@@ -22,6 +22,8 @@ from labc.lanes.directs import DirectLanes
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.relays import Relays
+from labc.lanes.tls import Tls, seat_of
+from labc.security import Credentials
 from labc.settings import Settings
 from labc.wire import Greeting, Requested
 
@@ -47,8 +49,19 @@ class Calls(Protocol):
 class Pool:
     """The lanes of the node ``here``, by peer."""
 
-    def __init__(self, here: NodeRecord, settings: Settings, version: str, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        here: NodeRecord,
+        settings: Settings,
+        version: str,
+        surroundings: Surroundings,
+        credentials: Credentials | None,
+    ) -> None:
         self._here = here
+        self._network = credentials.realm if credentials else settings.network
+        self._tls = Tls(credentials) if credentials else None
+        self._seats: frozenset[int] | None = None
+        """Those of the members who are trusted, once that has changed."""
         self._settings = settings
         self._version = version
         self._surroundings = surroundings
@@ -66,10 +79,12 @@ class Pool:
         self._reassuring: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         self._relays = Relays(surroundings.relay, self._accept)
-        self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane)
-        self.direct = DirectLanes(settings, self._greeting, surroundings.is_present, self._direct_quiet)
+        self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane, self._tls)
+        self.direct = DirectLanes(
+            settings, self._greeting, surroundings.is_present, self._direct_quiet, same_user=self._tls is not None
+        )
         self._tidying: asyncio.TimerHandle | None = None
-        self.listener = Listener(self._here.id, self._accept)
+        self.listener = Listener(self._here.id, self._accept, self._tls, settings.connect_timeout)
         self.calls: Calls | None = None
 
     async def open(self) -> None:
@@ -151,7 +166,8 @@ class Pool:
         """
         reached_at = self._connector.reached_at
         address = reached_at.get(node.id)
-        if address is None and ABSTRACT_SOCKETS and node.host_id == self._here.host_id:
+        # In a keyed network a lane of the loop finds out first whether the node is of the same user.
+        if address is None and ABSTRACT_SOCKETS and node.host_id == self._here.host_id and self._tls is None:
             address = reached_at[node.id] = unix_address(node.id)
         if address is None or not DIRECT_POSSIBLE:
             return None
@@ -166,6 +182,18 @@ class Pool:
             logger.debug("no direct lane to %s: %s", node, error)
         reached_at.pop(node.id, None)  # until the loop opens its lane anew
         return None
+
+    def close_all_but(self, seats: frozenset[int]) -> None:
+        """The lanes with members who are trusted no more. Their calls end with a PeerLostError."""
+        self._seats = seats
+        for lane in list(self._all):
+            self._close_if_revoked(lane)
+
+    def _close_if_revoked(self, lane: Lane) -> bool:
+        if self._seats is None or (seat := seat_of(lane.transport)) is None or seat in self._seats:
+            return False
+        lane.close("its membership of the network was revoked")
+        return True
 
     def direct_lane_lost(self, node_id: str) -> None:
         """The shared one may have broken with it, and only not know yet. From any thread."""
@@ -231,6 +259,8 @@ class Pool:
     def greeted(self, lane: Lane) -> None:
         assert lane.peer is not None
         self._greeting_came(lane)
+        if self._close_if_revoked(lane):  # while it was in its handshake
+            return
         self._surroundings.heard(lane.peer.node_id)
         if lane.one_way:
             self._count_one_way(lane)
@@ -320,7 +350,7 @@ class Pool:
 
     def _greeting(self, target: str, features: Sequence[str] = ()) -> Greeting:
         return Greeting(
-            network=self._settings.network,
+            network=self._network,
             node_id=self._here.id,
             node_name=self._here.name,
             host_id=self._here.host_id,

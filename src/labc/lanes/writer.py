@@ -41,7 +41,9 @@ class Writer:
         self._loop_thread = threading.get_ident()
         self._transport: asyncio.Transport | None = None
         self.socket: socket.socket | None = None
-        """The transport's own, a second time, to write past the loop."""
+        """The transport's own, a second time: to write past the loop, and to ask the system about it."""
+        self._is_encrypted = False
+        """What is written past the loop would not be."""
         self._rest = b""
         """What could not be written past the loop, and goes before all else."""
         self._scheduled = False
@@ -55,6 +57,7 @@ class Writer:
         """There is a connection."""
         self._transport = transport
         self.socket = _second(transport.get_extra_info("socket"))
+        self._is_encrypted = transport.get_extra_info("sslcontext") is not None
         self.flush()
 
     def end(self) -> None:
@@ -133,6 +136,7 @@ class Writer:
         if (
             transport is None
             or connection is None
+            or self._is_encrypted
             or self._rest
             or self._conversation.pending_bytes > _AT_ONCE_BYTES
             or transport.is_closing()

@@ -17,6 +17,7 @@ from labc.node.runtime import Runtime
 from labc.node.verbs import AsyncVerbs, Operation, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 from labc.registry import Registry
+from labc.security import Credentials, credentials_of
 from labc.settings import Settings
 from labc.topics import Messages, Subscription
 
@@ -50,6 +51,7 @@ class Node(AsyncVerbs):
         self._functions: Registry[Registration[..., Any]] = Registry()
         self._subscriptions: Registry[Subscription[..., Any]] = Registry()
         self._rooms: Runtime | None = None
+        self._credentials: Credentials | None = None
         self.opened = False
         """Whether it has taken its place: before that, others wait for it."""
 
@@ -82,22 +84,30 @@ class Node(AsyncVerbs):
         """Whether it is the root of its host now."""
         return self._running().fabric.root_port is not None
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether its network has a key, so that nobody else can read or call. Known when the node is started."""
+        return self._credentials is not None
+
     async def start(self) -> Self:
         """What ``async with`` does at its beginning.
 
         Raises:
             FabricError: no root can be reached or opened on this host.
+            MembershipError: the network has a key, and this user's membership can't be used (any more).
             ForkedError: in the child of a process that used labc.
         """
         process.check_not_forked()
         if self._rooms is not None:
             raise ClosedError("this node is running, or was; make another")
+        self._credentials = credentials_of(self.settings.network)
         process.started(self)
         functions, subscriptions = [self._functions], [self._subscriptions]
         if process.owner is self:
             functions.append(process.functions)
             subscriptions.append(process.subscriptions)
-        rooms = Runtime(self._record, self.settings, functions, subscriptions, lambda: process.enter(self))
+        enter, credentials = lambda: process.enter(self), self._credentials
+        rooms = Runtime(self._record, self.settings, functions, subscriptions, enter, credentials)
         self._rooms = rooms
         try:
             await rooms.open()

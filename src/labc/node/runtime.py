@@ -20,9 +20,11 @@ from labc.node.core import Core
 from labc.node.details import Details, Endpoints, Question, TopicDetails
 from labc.node.listing import Listing
 from labc.node.offering import Offering
+from labc.node.vouching import Vouching
 from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
+from labc.security import Credentials
 from labc.settings import Settings
 from labc.topics import Message, Messages, Published, Subscription, Told, Topics
 from labc.version import __version__
@@ -45,6 +47,7 @@ class Runtime:
         functions: Sequence[Registry[Registration[..., Any]]],
         subscriptions: Sequence[Registry[Subscription[..., Any]]],
         prepare: Callable[[], object],
+        credentials: Credentials | None,
     ) -> None:
         self.here = here
         self.settings = settings
@@ -55,11 +58,11 @@ class Runtime:
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
-        self.fabric = Fabric(settings, here, self._link_changed)
+        self.fabric = Fabric(settings, here, self._link_changed, credentials)
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost, self._digests_of)
         self._addressing = Addressing(here, settings.aliases)
         self._offering = Offering(here, self.fabric, self._later)
-        self._pool = Pool(here, settings, __version__, self)
+        self._pool = Pool(here, settings, __version__, self, credentials)
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare)
         self._pool.calls = self._provider
         self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
@@ -97,6 +100,7 @@ class Runtime:
         self._listing = Listing(here, self.fabric, self._neighbourhood, self._addressing, self.caller, self._core)
         self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
         self._internal = {**Answering(here, self._topics, self._provider).functions, **self._core.functions}
+        self._vouching = Vouching(credentials, self.fabric, self._pool) if credentials else None
         self._watchdog = Watchdog(
             self.loop,
             settings.heartbeat_timeout,
@@ -118,6 +122,8 @@ class Runtime:
         await self.fabric.subscribe(keys.relays_to(self.here.id), self._relay_arrived, _MAX_RELAY_PIECES)
         await self.fabric.answer(keys.ask(self.here.id), self._answer)
         await asyncio.gather(self._neighbourhood.open(), self._topics.open(), self.fabric.show_presence())
+        if self._vouching is not None:
+            await self._vouching.open()
         self._keeper = asyncio.create_task(self._keep_declared(), name="labc registrations")
         for functions in self._functions:
             functions.attach(self._function_changed)
@@ -134,6 +140,8 @@ class Runtime:
     async def close(self) -> None:
         """Leave the network. Takes less than a second, whatever runs."""
         self._watchdog.stop()
+        if self._vouching is not None:
+            self._vouching.close()
         for functions in self._functions:
             functions.detach()
         for subscriptions in self._subscriptions:
@@ -374,6 +382,8 @@ class Runtime:
     # Changes of the network.
 
     def _link_changed(self, up: bool) -> None:
+        if up and self._vouching is not None:
+            self._vouching.link_changed()
         self._neighbourhood.link_changed(up)
         self._topics.keeping.link_changed(up)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labc.discovery.datagrams import Datagram, decode, encode, hello, is_scout, network_digest
+from labc.discovery.datagrams import Datagram, decode, encode, hello, is_scout, network_digest, opened, sealed
 
+SECRET = bytes(range(32))
 ID = "1abc00112233445566778899aabbccdd"
 
 
@@ -29,11 +32,40 @@ def test_others_are_not_understood() -> None:
     assert decode(good[:14] + b"\0\0" + good[16:]) is None, "port 0"
 
 
+def test_what_a_member_seals_another_one_opens() -> None:
+    data = encode(Datagram(False, network_digest("labc"), 55555, bytes(8), ID))
+    whole = sealed(data, "10.0.0.5", SECRET)
+    assert len(whole) == 60
+    assert whole[:44] == data + bytes([10, 0, 0, 5])
+    assert opened(whole, SECRET) == (data, "10.0.0.5")
+
+
+def test_the_seal_is_that_of_blake2b() -> None:
+    """So that other programs can make it."""
+    tag = hashlib.blake2b(b"abc\x7f\0\0\1", digest_size=16, key=SECRET, person=b"labc discovery").digest()
+    assert sealed(b"abc", "127.0.0.1", SECRET) == b"abc\x7f\0\0\1" + tag
+
+
+def test_nobody_else_can_seal_or_change_it() -> None:
+    data = encode(Datagram(False, network_digest("labc"), 55555, bytes(8), ID))
+    whole = sealed(data, "10.0.0.5", SECRET)
+    assert opened(sealed(data, "10.0.0.5", bytes(32)), SECRET) is None, "another secret"
+    assert opened(data, SECRET) is None, "no seal"
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        assert opened(bytes(changed), SECRET) is None, place
+    for length in range(len(whole)):
+        assert opened(whole[:length], SECRET) is None, length
+    assert opened(whole + b"\0", SECRET) is None
+
+
 @given(st.binary(max_size=100))
 def test_nothing_that_arrives_does_harm(data: bytes) -> None:
     decode(data)
     is_scout(data)
     decode(b"labc\1\1" + data)
+    assert opened(data, SECRET) is None
 
 
 def test_networks_have_digests_of_their_own() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labc.discovery.asking import LOOPBACK, NEIGHBOURS
-from labc.discovery.datagrams import Datagram, decode, encode, network_digest
+from labc.discovery.datagrams import Datagram, decode, encode, network_digest, opened, sealed
 from labc.discovery.plan import ANSWERS_PER_SECOND, Plan, Root, locators
 from labc.discovery.subnets import Address, local_ranges, prefix_of
 from labc.settings import AddressRange, Settings, subnet
@@ -115,3 +115,63 @@ def test_local_subnets_that_are_too_large_are_left_out() -> None:
 
 def test_prefixes() -> None:
     assert [prefix_of(mask) for mask in ("255.255.255.0", "255.255.240.0", None)] == [24, 20, 32]
+
+
+SECRET = bytes(range(32))
+
+
+def make_keyed(root_id: str = OWN, secret: bytes = SECRET) -> Plan:
+    return Plan(Settings(), Root("net", PORTS, 100, root_id, secret), 0.0)
+
+
+def test_members_of_a_keyed_network_are_introduced_for_tls() -> None:
+    asker, answerer = make_keyed(), make_keyed(OTHER)
+    answer = answerer.take(asker.sealed(asker.question("hosts"), "10.0.0.1"), "10.0.0.1", 100, False, 0.0)
+    assert answer is not None
+    asker.take(answerer.sealed(answer, "10.0.0.2"), "10.0.0.2", 100, False, 0.0)
+    (introduction,) = asker.introductions(0.0)
+    assert locators(introduction, "tls") == ["tls/10.0.0.2:100"]
+    assert [heard.address for heard in answerer.acquaintances.report(0.0)] == ["10.0.0.1"]
+
+
+def test_a_keyed_network_does_not_hear_strangers() -> None:
+    plan = make_keyed()
+    strange = encode(Datagram(False, network_digest("net"), 100, b"a token!", OTHER))
+    assert plan.take(strange, "10.0.0.9", 100, True, 0.0) is None
+    assert plan.take(sealed(strange, "10.0.0.9", bytes(32)), "10.0.0.9", 100, False, 0.0) is None
+    asked = decode(plan.question("multicast"))
+    assert asked is not None
+    forged = encode(Datagram(True, asked.digest, 100, asked.token, OTHER))
+    assert plan.take(forged, "10.0.0.9", 100, False, 0.0) is None
+    assert plan.take(sealed(forged, "10.0.0.9", bytes(32)), "10.0.0.9", 100, False, 0.0) is None
+    assert plan.foreign == 4
+    assert plan.acquaintances.report(0.0) == []
+
+
+def test_what_is_repeated_from_another_address_introduces_nobody() -> None:
+    asker, answerer = make_keyed(), make_keyed(OTHER)
+    question = asker.sealed(asker.question("multicast"), "10.0.0.1")
+    answer = answerer.take(question, "10.0.0.66", 100, True, 0.0)
+    assert answer is not None, "it may come from behind a router that translates addresses"
+    assert answerer.acquaintances.report(0.0) == []
+    asker.take(answerer.sealed(answer, "10.0.0.2"), "10.0.0.66", 100, False, 0.0)
+    assert asker.acquaintances.report(0.0) == []
+
+
+def test_a_member_whose_ports_are_forwarded_is_heard_if_it_is_named() -> None:
+    asker, answerer = make_keyed(), make_keyed(OTHER)
+    asker.see_places("hosts", [("10.0.0.66", 7000)], 0.0)
+    answer = answerer.take(asker.sealed(asker.question("hosts"), "10.0.0.1"), "10.0.0.1", 100, False, 0.0)
+    assert answer is not None
+    whole = answerer.sealed(answer, "192.168.0.2")
+    asker.take(whole, "10.0.0.67", 7000, False, 0.0)
+    assert asker.introductions(0.0) == []
+    asker.take(whole, "10.0.0.66", 7000, False, 0.0)
+    assert locators(asker.introductions(0.0)[0], "tls") == ["tls/10.0.0.66:100", "tls/10.0.0.66:7000"]
+
+
+def test_an_open_network_does_not_hear_members_of_a_keyed_one_of_its_name() -> None:
+    keyed = make_keyed()
+    assert opened(keyed.sealed(keyed.question("hosts"), "10.0.0.1"), SECRET) is not None
+    named = Plan(Settings(), Root("net 0123", PORTS, 100, OTHER, SECRET), 0.0)
+    assert make().take(named.sealed(named.question("hosts"), "10.0.0.1"), "10.0.0.1", 100, False, 0.0) is None

@@ -51,7 +51,7 @@ def test_it_starts_afresh_until_it_is_told_something(
     answers: list[set[str]], opened: int, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: Iterator[set[str]] = iter(answers)
-    monkeypatch.setattr(seat, "strangers", lambda router, network: next(left, set()))
+    monkeypatch.setattr(seat, "strangers", lambda *_: next(left, set()))
 
     async def main() -> int:
         async with Node(name="root") as node:
@@ -74,7 +74,7 @@ def test_of_for_ever_silent_roots_it_tries_to_learn_ever_less_often(
             enough.set()
         return open_router(*arguments)
 
-    monkeypatch.setattr(seat, "strangers", lambda router, network: {"a"})
+    monkeypatch.setattr(seat, "strangers", lambda *_: {"a"})
     monkeypatch.setattr(seat, "open_router", counted)
     monkeypatch.setattr(seat, "_AFRESH_AGAIN", 0.5)
 

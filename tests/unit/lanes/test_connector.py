@@ -7,16 +7,20 @@ import gc
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from keyed import make_members
 
 from labc.errors import LabcError
 from labc.lanes.addresses import ABSTRACT_SOCKETS
+from labc.lanes.admission import Admission
 from labc.lanes.connector import Connector
+from labc.lanes.door import Door
 from labc.lanes.lane import Lane
+from labc.lanes.tls import Tls
 from labc.settings import Settings
 from labc.wire import Greeting
 
@@ -31,7 +35,7 @@ except ImportError:  # not on Windows
 else:
     LOOPS.append(uvloop.new_event_loop)
 
-TURNS = range(6)
+TURNS = range(8)
 """Of the loop, after which something happens: more than a lane needs to begin."""
 
 
@@ -42,10 +46,23 @@ class Owner:
         return lambda *args: None
 
 
+def greeting(name: str, target: str = "") -> Greeting:
+    return Greeting(
+        network="n",
+        node_id=name,
+        node_name=name,
+        host_id="h",
+        host_name="h",
+        labc_version="0",
+        max_message_bytes=1 << 20,
+        target=target,
+    )
+
+
 class Place:
     """A listening socket, and a connector that shall reach it."""
 
-    def __init__(self, kind: str, backlog: int = 8) -> None:
+    def __init__(self, kind: str, backlog: int = 8, tls: Tls | None = None) -> None:
         self.lanes: list[Lane] = []
         if kind == "unix":
             name = f"labc-test-{os.urandom(8).hex()}"
@@ -54,22 +71,14 @@ class Place:
             self.address = f"unix/@{name}"
         else:
             self.listener = socket.create_server(("127.0.0.1", 0))
-            self.address = f"tcp/127.0.0.1:{self.listener.getsockname()[1]}"
+            self.address = f"{kind}/127.0.0.1:{self.listener.getsockname()[1]}"
         self.listener.listen(backlog)
-        self.connector = Connector("h", SETTINGS, Owner(), None, self.new_lane)  # type: ignore[arg-type]
+        self.connector = Connector("h", SETTINGS, Owner(), None, self.new_lane, tls)  # type: ignore[arg-type]
+
+        self.tls = tls
 
     def new_lane(self, target: str = "") -> Lane:
-        greeting = Greeting(
-            network="n",
-            node_id="a",
-            node_name="a",
-            host_id="h",
-            host_name="h",
-            labc_version="0",
-            max_message_bytes=1 << 20,
-            target=target,
-        )
-        lane = Lane(greeting, Owner(), SETTINGS, initiator=True)  # type: ignore[arg-type]
+        lane = Lane(greeting("a", target), Owner(), SETTINGS, initiator=True)  # type: ignore[arg-type]
         self.lanes.append(lane)
         return lane
 
@@ -90,6 +99,12 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], Any]]:
         yield runner.run
 
 
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """Of a member of a keyed network."""
+    return Tls(make_members(tmp_path_factory.mktemp("members"), "n", ["h"])["h"])
+
+
 def unclosed(run: Callable[[Any], Any], check: Any) -> list[str]:
     """What is thrown away without being closed while ``check`` runs, and after it."""
     gc.collect()
@@ -106,10 +121,10 @@ async def turns(count: int) -> None:
 
 
 @pytest.mark.parametrize("after", TURNS)
-@pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_cancelled_while_it_begins(run, kind: str, after: int) -> None:
+@pytest.mark.parametrize("kind", ["unix", "tcp", "tls"])
+def test_cancelled_while_it_begins(run, kind: str, after: int, tls: Tls) -> None:
     async def check() -> None:
-        place = Place(kind)
+        place = Place(kind, tls=tls if kind == "tls" else None)
         beginning = place.begin()
         await turns(after)
         beginning.cancel()
@@ -129,10 +144,10 @@ def test_cancelled_while_it_begins(run, kind: str, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", TURNS)
-@pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_the_other_end_goes_away_while_it_begins(run, kind: str, after: int) -> None:
+@pytest.mark.parametrize("kind", ["unix", "tcp", "tls"])
+def test_the_other_end_goes_away_while_it_begins(run, kind: str, after: int, tls: Tls) -> None:
     async def check() -> None:
-        place = Place(kind)
+        place = Place(kind, tls=tls if kind == "tls" else None)
         beginning = place.begin()
         await turns(after)
         place.listener.close()
@@ -153,5 +168,79 @@ def test_a_node_that_takes_no_connections_any_more_is_not_connected(run) -> None
                 async with asyncio.timeout(5):
                     await place.begin()
         await place.gone()
+
+    assert unclosed(run, check()) == []
+
+
+@asynccontextmanager
+async def behind_a_door(place: Place, enter: Callable[[], asyncio.BaseProtocol]) -> AsyncIterator[Door]:
+    """Members of the network come in there."""
+    assert place.tls is not None
+    door = Door(place.listener, place.tls.server, enter, patience=5)
+    door.open()
+    try:
+        yield door
+    finally:
+        door.close()
+        async with asyncio.timeout(5):
+            while door._shaking:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+class Accepting:
+    """The lanes of the other end."""
+
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+
+    def __call__(self) -> Admission:
+        return Admission(self._lane)
+
+    def _lane(self) -> Lane:
+        self.lanes.append(Lane(greeting("b"), Owner(), SETTINGS, initiator=False))  # type: ignore[arg-type]
+        return self.lanes[-1]
+
+    async def gone(self) -> None:
+        async with asyncio.timeout(5):
+            while any(lane._writer.socket is not None for lane in self.lanes):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("after", range(0, 60, 2))
+def test_cancelled_anywhere_in_the_handshake(run, after: int, tls: Tls) -> None:
+    async def check() -> None:
+        place = Place("tls", tls=tls)
+        others = Accepting()
+        async with behind_a_door(place, others):
+            beginning = place.begin()
+            for _ in range(after):
+                await asyncio.sleep(0.0002)
+            beginning.cancel()
+            with suppress(asyncio.CancelledError):
+                (await beginning).close()
+            if place.lanes:
+                await place.gone()
+            await others.gone()
+
+    assert unclosed(run, check()) == []
+
+
+def test_an_encrypted_lane_can_be_asked_whether_it_is_cut_and_is_not_written_past_the_loop(run, tls: Tls) -> None:
+    async def check() -> None:
+        place = Place("tls", tls=tls)
+        others = Accepting()
+        async with behind_a_door(place, others):
+            async with asyncio.timeout(5):
+                lane = await place.begin()
+                assert lane.kind == "tls"
+                assert lane.within_host
+                assert lane._writer.socket is not None
+                assert lane._writer.socket.getpeername() == place.listener.getsockname()
+                assert not lane.is_cut
+                assert not lane._writer._write_at_once()
+                await lane.ping()
+            lane.close()
+            await place.gone()
+            await others.gone()
 
     assert unclosed(run, check()) == []

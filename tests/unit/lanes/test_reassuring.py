@@ -31,7 +31,7 @@ class Lane:
 
 
 def pool() -> Pool:
-    return Pool(HERE, Settings(heartbeat_interval=0.05, heartbeat_timeout=2.5), "0", Network())  # type: ignore[arg-type]
+    return Pool(HERE, Settings(heartbeat_interval=0.05, heartbeat_timeout=2.5), "0", Network(), None)  # type: ignore[arg-type]
 
 
 def test_a_doubt_that_comes_when_the_last_one_was_just_settled() -> None:

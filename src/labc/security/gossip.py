@@ -1,0 +1,48 @@
+"""PURE. How the members of a network come to have the same, newest edition of whom to trust."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ANNOUNCE_EVERY = 10.0
+"""Seconds in which a root tells which edition it has, so that a host that was away meanwhile hears of a newer one."""
+TELL_AGAIN = 1.0
+"""Seconds in which an edition is sent once at most, whoever asks for it."""
+
+Act = Literal["send", "take", "nothing"]
+
+
+class Gossip:
+    """Decides for one node; ``now`` is in seconds of any clock. A node tells which edition it has; who has a newer one
+    sends it."""
+
+    def __init__(self) -> None:
+        self._announced = float("-inf")
+        self._sent: tuple[int, float] = (-1, float("-inf"))
+
+    def announces(self, now: float) -> bool:
+        """Whether to tell the others now which edition is here; then it counts as told."""
+        if now - self._announced < ANNOUNCE_EVERY:
+            return False
+        self._announced = now
+        return True
+
+    def hurry(self) -> None:
+        """There may be others: tell them soon."""
+        self._announced = float("-inf")
+
+    def heard(self, theirs: int, has_text: bool, mine: int, now: float) -> Act:
+        """Somebody has told which edition he has, and sent it or not."""
+        if theirs > mine:
+            return "take" if has_text else "nothing"  # it comes when this node tells what it has
+        if theirs < mine and self.sends(mine, now):
+            return "send"
+        return "nothing"
+
+    def sends(self, mine: int, now: float) -> bool:
+        """Whether to send the edition that is here; then it counts as sent."""
+        number, at = self._sent
+        if number == mine and now - at < TELL_AGAIN:
+            return False
+        self._sent = mine, now
+        return True

@@ -1,0 +1,179 @@
+"""Certificates: who makes them, what is in them, how long they are good, and who is trusted no more."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from keyed import data_of, make_members
+
+from labc.errors import InvitationError, MembershipError
+from labc.security import credentials_of, memberships
+from labc.security.authority import (
+    MEMBER_LIFE,
+    Authority,
+    adopt,
+    check_signature,
+    create,
+    fits,
+    issued,
+    new_request,
+    revoke,
+    take_seat,
+)
+from labc.security.credentials import AUTHORITY_KEY, check_free, forget, membership, store
+from labc.security.trust import SEATS, Trust
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+
+
+def test_what_is_in_a_members_certificate() -> None:
+    authority = Authority.new("lab1", NOW)
+    key, request = new_request()
+    pem = authority.issue(request, 5, "robot1", NOW)
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    names = {attribute.oid: attribute.value for attribute in certificate.subject}
+    assert names[NameOID.ORGANIZATIONAL_UNIT_NAME] == "robot1"
+    assert names[NameOID.ORGANIZATION_NAME] == "lab1"
+    assert authority.fingerprint.hex() in str(names[NameOID.COMMON_NAME])
+    assert certificate.serial_number == 6
+    assert certificate.not_valid_after_utc == NOW + MEMBER_LIFE
+    assert certificate.not_valid_before_utc < NOW, "clocks differ"
+    assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert fits(pem, key)
+    assert not fits(pem, new_request()[0])
+
+
+def test_each_seat_has_an_issuer_of_its_own_and_one_key() -> None:
+    authority = Authority.new("lab1", NOW)
+    trust = authority.trust(1, range(3), NOW)
+    certificates = x509.load_pem_x509_certificates(trust.certificates.encode())
+    assert len({certificate.subject for certificate in certificates}) == 3
+    assert all(certificate.public_key() == certificates[0].public_key() for certificate in certificates)
+    member = x509.load_pem_x509_certificate(authority.issue(new_request()[1], 1, "h", NOW).encode())
+    assert [member.issuer == certificate.subject for certificate in certificates] == [False, True, False]
+    member.verify_directly_issued_by(certificates[1])
+
+
+@pytest.mark.parametrize("host", ["", "a\nb", "x" * 256])
+def test_bad_names_of_hosts(host: str) -> None:
+    with pytest.raises(InvitationError, match="name"):
+        Authority.new("lab1", NOW).issue(new_request()[1], 1, host, NOW)
+
+
+@pytest.mark.parametrize("request_pem", ["", "nonsense", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"])
+def test_bad_requests(request_pem: str) -> None:
+    with pytest.raises(InvitationError, match="request"):
+        Authority.new("lab1", NOW).issue(request_pem, 1, "h", NOW)
+
+
+def test_the_signature_of_whom_to_trust() -> None:
+    authority, other = Authority.new("lab1", NOW), Authority.new("lab1", NOW)
+    trust = authority.trust(2, range(3), NOW)
+    check_signature(trust, authority.root_pem)
+    forged = [
+        other.trust(2, range(3), NOW),
+        Trust(3, trust.seats, trust.certificates, trust.signature),
+        Trust(2, trust.seats | {4}, trust.certificates, trust.signature),
+        Trust(2, trust.seats, trust.certificates + other.root_pem, trust.signature),
+    ]
+    for each in forged:
+        with pytest.raises(MembershipError, match="not signed"):
+            check_signature(each, authority.root_pem)
+
+
+def test_a_new_network_and_its_files() -> None:
+    credentials = create("Lab 1/ü", "h1", datetime.now(UTC))
+    assert credentials_of("Lab 1/ü") == credentials
+    assert credentials_of("lab 1/ü") is None
+    assert [each.network for each in memberships()] == ["Lab 1/ü"]
+    for file in credentials.folder.rglob("*"):
+        if os.name == "posix":
+            assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
+    assert issued(credentials) == {0: "h1"}
+    assert credentials.read_trust().seats == frozenset(range(SEATS))
+    with pytest.raises(MembershipError, match="leave"):
+        create("Lab 1/ü", "h1", NOW)
+    forget(credentials)
+    assert credentials_of("Lab 1/ü") is None
+    assert list(credentials.folder.parent.iterdir()) == []
+
+
+def test_members_revoking_and_editions(tmp_path: Path) -> None:
+    members = make_members(tmp_path, "lab1", ["h1", "h2", "h3"])
+    assert issued(members["h1"]) == {0: "h1", 1: "h2", 2: "h3"}
+    text = revoke(members["h1"], [2], NOW).text()
+    assert adopt(members["h2"], text)
+    assert not adopt(members["h2"], text), "it is not newer"
+    assert 2 not in members["h2"].read_trust().seats
+    adopt(members["h3"], text)
+    with data_of(tmp_path / "h3"), pytest.raises(MembershipError, match="revoked"):
+        credentials_of("lab1")
+    with data_of(tmp_path / "h2"):
+        assert credentials_of("lab1") is not None
+        with pytest.raises(MembershipError, match="made on h1"):
+            Authority.of(members["h2"])
+    # Its seat is not given again.
+    assert take_seat(members["h1"], Authority.of(members["h1"]), "h4", NOW) == 3
+    # An older edition, or one of another network, changes nothing.
+    older = Authority.of(members["h1"]).trust(1, range(SEATS), NOW).text()
+    assert not adopt(members["h2"], older)
+    with pytest.raises(MembershipError, match="not signed"):
+        adopt(members["h2"], Authority.new("lab1", NOW).trust(9, range(SEATS), NOW).text())
+    assert members["h2"].read_trust().text() == text
+
+
+def test_seats_beyond_the_first_batch() -> None:
+    credentials = create("lab1", "h0", datetime.now(UTC))
+    authority = Authority.of(credentials)
+    revoke(credentials, [0], NOW)
+    taken = [take_seat(credentials, authority, f"h{n}", NOW) for n in range(1, SEATS + 2)]
+    assert taken == list(range(1, SEATS + 2))
+    trust = credentials.read_trust()
+    assert trust.number == 3
+    assert trust.seats == frozenset(range(1, 2 * SEATS)), "the revoked one stays out"
+    check_signature(trust, authority.root_pem)
+
+
+def test_an_expired_membership_says_what_to_do() -> None:
+    credentials = create("lab1", "h1", datetime.now(UTC) - MEMBER_LIFE - timedelta(days=1))
+    with pytest.raises(MembershipError, match=r"expired on \d{4}-\d\d-\d\d.*join again"):
+        credentials_of("lab1")
+    assert membership("lab1") == credentials
+
+
+def test_a_damaged_membership_is_no_open_network() -> None:
+    credentials = create("lab1", "h1", datetime.now(UTC))
+    about = credentials.folder / "membership.json"
+    about.write_text("{")
+    with pytest.raises(MembershipError, match="damaged"):
+        credentials_of("lab1")
+    assert memberships() == []
+    with pytest.raises(MembershipError, match="already"):
+        check_free("lab1")
+
+
+def test_a_membership_that_can_not_be_kept_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = create("lab1", "h1", datetime.now(UTC))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MembershipError, match="can't be kept"):
+        store(credentials.about, key="k", certificate="c", root="r", trust="t")
+
+
+def test_secrets_are_in_no_repr() -> None:
+    credentials = create("lab1", "h1", datetime.now(UTC))
+    for path in (credentials.key, credentials.folder / AUTHORITY_KEY):
+        secret = path.read_text().splitlines()[1]
+        assert credentials.about.secret not in repr(credentials)
+        assert secret not in repr(credentials) + repr(credentials.read_trust()) + repr(Authority.of(credentials))
