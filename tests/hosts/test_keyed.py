@@ -16,7 +16,7 @@ from agent import Agent, RemoteFailure, meet
 from keyed import add_member, as_member, make_members
 from network.cli.runs import LABC
 
-from labc.fabric.ports import root_ports
+from labc.fabric.ports import root_ports, scouting_address
 from labc.security import Credentials, authority
 from labc.security.authority import revoke
 from labc.testing import Program, VirtualHost, VirtualHosts, python_program
@@ -27,6 +27,46 @@ StartAs = Callable[..., Agent]
 
 OUT_WITHIN = 5.0
 """Seconds, by the documentation, in which a revoked host is out."""
+
+FABRIC = "labc.blocking.portal.node().rooms().fabric"
+ROUTER = f"{FABRIC}._seat._router"
+
+ECHO = """
+# Sends each datagram of members that it hears in the group, once more from here: back to its sender and to the group.
+import socket, threading
+echoed = []
+ears = socket.socket(type=socket.SOCK_DGRAM)
+ears.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+ears.bind(({group!r}, {port}))
+ears.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton({group!r}) + socket.inet_aton({own!r}))
+mouth = socket.socket(type=socket.SOCK_DGRAM)
+mouth.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton({own!r}))
+def echo():
+    while True:
+        data, (address, port) = ears.recvfrom(2048)
+        if address != {own!r}:
+            mouth.sendto(data, (address, {root_port}))
+            mouth.sendto(data, ({group!r}, {port}))
+            echoed.append(address)
+threading.Thread(target=echo, daemon=True).start()
+"""
+
+SCOUT = """
+import socket
+def answers_to_scouts(addresses):
+    found = []
+    with socket.socket(type=socket.SOCK_DGRAM) as asker:
+        asker.settimeout(1.0)
+        for _ in range(3):
+            for address in addresses:
+                group, _, port = address.partition(":")
+                asker.sendto(bytes([1, 9, 1]), (group, int(port)))
+        try:
+            while True:
+                found.append(asker.recvfrom(2048)[1][0])
+        except TimeoutError:
+            return found
+"""
 
 SNIFFER = """
 import socket, sys, threading
@@ -214,6 +254,75 @@ def test_a_certificate_that_the_engine_takes_is_not_enough(
     a.eval("until(lambda: [value for value, _ in received] == ['from a member'])")
     assert c.eval("received") == []
     assert a.eval("names()") == ["a", "b"]
+
+
+def test_roots_do_not_even_connect_to_who_can_not_seal_his_datagrams(
+    make_lab: MakeLab, start_as: StartAs, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the test before; but a stranger knows no secret, and repeats what he hears from members."""
+    h1, h2, h3 = make_lab(3).hosts
+    members = make_members(tmp_path, network, ["h1", "h2"])
+    monkeypatch.setattr(authority, "common_name", lambda _: "www.example.org")
+    strange = add_member(tmp_path, members["h1"], "h3")
+    about = strange.folder / "membership.json"
+    about.write_text(about.read_text().replace(strange.about.secret, "00" * 32))
+    group, port = scouting_address(strange.realm).split(":")
+    c = start_as(h3, "c", "h3")
+    c.exec("labc.blocking.portal.node()")
+    c.exec(ECHO.format(group=group, port=port, root_port=root_ports(strange.realm)[0], own=h3.address))
+    a, b = start_as(h1, "a", "h1"), start_as(h2, "b", "h2")
+    meet([a, b])
+    # Long enough for a root to try who asks and does not answer, and to ask everybody again.
+    c.eval("until(lambda: len(echoed) >= 6, 20)", timeout=25)
+    for root in (a, b):
+        assert root.eval(f"[link.auth_identifier for link in {ROUTER}.info.links()].count('www.example.org')") == 0
+        assert len(root.eval(f"[str(other) for other in {ROUTER}.info.routers_zid()]")) == 1
+        assert h3.address not in root.eval(f"[heard.address for heard in {FABRIC}._seat.heard()]")
+        assert root.eval("names()") == ["a", "b"]
+
+
+def test_a_plain_program_that_looks_for_a_router_hears_nothing(
+    make_lab: MakeLab, start_as: StartAs, network: str, tmp_path: Path
+) -> None:
+    h1, h2 = make_lab(2).hosts
+    members = make_members(tmp_path, network, ["h1"])
+    keyed, open_ = start_as(h1, "keyed", "h1"), start_as(h1, "open", "nobody")
+    asker = start_as(h2, "asker", "nobody")
+    keyed.exec("labc.blocking.portal.node()")
+    open_.exec("labc.blocking.portal.node()")
+    tap = keyed.eval(f"{FABRIC}._seat._carrier.scouting_address")
+    asker.exec(SCOUT)
+    open_answers = asker.eval(f"answers_to_scouts([{scouting_address(network)!r}])")
+    assert h1.address in open_answers, "so that this test can fail"
+    wanted = [scouting_address(members["h1"].realm), tap]
+    assert asker.eval(f"answers_to_scouts({wanted!r})") == []
+
+
+def test_connections_that_lead_nowhere_any_more(
+    make_lab: MakeLab, start_as: StartAs, network: str, tmp_path: Path
+) -> None:
+    """The system is asked about an encrypted lane as about any other."""
+    h1, h2 = make_lab(2).hosts
+    members = make_members(tmp_path, network, ["h1", "h2"])
+    a, b = start_as(h1, "a", "h1"), start_as(h2, "b", "h2")
+    meet([a, b])
+    a.exec("labc.register(lambda: 'a', name='who')")
+    b.exec("""
+def try_call():
+    try:
+        return labc.at(timeout=20).call('who')
+    except (labc.NotFoundError, labc.PeerLostError, labc.CallTimeoutError):
+        return None
+""")
+    assert b.eval("[try_call() for _ in range(3)]") == ["a"] * 3
+    assert kinds_of_lanes(b) == ["tls"]
+    ports = "{ " + ", ".join(map(str, root_ports(members["h1"].realm))) + " }"
+    for host in (h1, h2):
+        host.add_rule("input", f"iifname != lo tcp sport != {ports} tcp dport != {ports} drop")
+    began = time.monotonic()
+    b.eval("until(lambda: try_call() == 'a', 25)", timeout=30)
+    print(f"another way after {time.monotonic() - began:.2f} s")
+    assert kinds_of_lanes(b) == ["relay"]
 
 
 def test_a_stranger_at_the_door_is_in_nobodys_way(
