@@ -389,3 +389,31 @@ assert ready.wait(30)
         expected = sorted([n, v] for n in range(10 * number, 10 * number + 10) for v in (1, 2))
         assert crowd.eval("sorted(received)") == expected
         crowd.exec("ended.set(); thread.join(10)")
+
+
+def test_a_node_that_runs_as_many_calls_as_it_may_still_takes_messages_and_tells_of_itself(start: StartOne) -> None:
+    busy, other = start("busy", LABC_MAX_CALLS="1"), start("other")
+    meet([busy, other])
+    busy.exec("""
+going = threading.Event()
+labc.register(lambda: going.wait(20), name="wait")
+labc.subscribe(received.append, topic="near", scope="host")
+""")
+    other.exec("threading.Thread(target=labc.call, args=('wait',), daemon=True).start()")
+    other.eval("until(lambda: labc.get_host('localhost', node='busy').core.stats()['calls']['running'] == 1)")
+    with pytest.raises(RemoteFailure, match="OverloadedError"):
+        other.eval("labc.at(node='busy').call('wait')")
+    other.exec("for number in range(5): labc.publish('near', number)")
+    busy.eval("until(lambda: received == [0, 1, 2, 3, 4])")
+    busy.exec("going.set()")
+
+
+def test_a_burst_to_a_narrow_subscriber_is_slowed_down_and_not_dropped(start: StartOne) -> None:
+    publisher, subscriber = start("publisher"), start("subscriber")
+    meet([publisher, subscriber])
+    for agent in (publisher, subscriber):
+        agent.exec("labc.subscribe(received.append, topic='burst', scope='host', queue_size=100_000)")
+    publisher.exec("for number in range(30_000): labc.publish('burst', number)", timeout=30)
+    for agent in (publisher, subscriber):
+        agent.eval("until(lambda: len(received) == 30_000)")
+        assert agent.eval("received == list(range(30_000))")

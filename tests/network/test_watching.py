@@ -237,3 +237,22 @@ def test_a_callback_that_hangs_does_not_hold_up_the_end() -> None:
         assert loop.time() - began < 2.0
 
     asyncio.run(main())
+
+
+def test_a_reader_whose_first_read_was_cancelled_reads_on(serve) -> None:
+    async def read() -> None:
+        async with labc.Node(name="watcher") as node:
+            events = node.node_events()
+            for patience in (0, 0, 0.001):
+                try:
+                    await asyncio.wait_for(anext(events), patience)
+                except TimeoutError:
+                    pass
+            await asyncio.to_thread(serve, SERVER, "a", name="a")
+            async with asyncio.timeout(5):
+                while (event := await anext(events)).name != "a":
+                    pass
+            assert event.kind == "joined"
+            await events.aclose()
+
+    asyncio.run(read())

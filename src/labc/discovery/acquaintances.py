@@ -75,6 +75,8 @@ class Acquaintances:
         root = self._roots.get(root_id)
         if root is None:
             if len(self._roots) >= MAX_KNOWN:
+                if not answered:  # anybody can ask, under names without end
+                    return
                 del self._roots[min(self._roots, key=lambda known: self._roots[known].last)]
             root = self._roots[root_id] = _Root(address, ports, first=now)
         if now - root.last > _FRESH:

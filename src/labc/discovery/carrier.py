@@ -87,6 +87,7 @@ class Carrier:
         self._addresses: frozenset[Address] = frozenset()
         self._next_look = self._next_links = 0.0
         self._warned: set[str] = set()
+        self._started = False
         try:
             self._tap = self._opened(open_tap())
             self._open_mouth()
@@ -109,6 +110,9 @@ class Carrier:
         """Begin to look for others, for the router with this id. ``linked`` tells the ids of the routers that it has
         links with; the discovery thread calls it."""
         self._linked = linked
+        self._started = True
+        for sentence in self._warned:  # who loses the race for the root's port has no reason to complain
+            logger.warning("%s", sentence)
         root = Root(self._network, self._ports, self._port, root_id, self._secret)
         self._plan = Plan(self._settings, root, time.monotonic())
         self._thread = threading.Thread(target=self._run, name="labc discovery", daemon=True)
@@ -127,6 +131,7 @@ class Carrier:
         self._wake()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_CLOSE_WITHIN)
+            self._linked = frozenset
             if self._thread.is_alive():  # it closes the sockets itself, later
                 return
         self._linked = frozenset
@@ -309,4 +314,5 @@ class Carrier:
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warned:
             self._warned.add(sentence)
-            logger.warning("%s", sentence)
+            if self._started:
+                logger.warning("%s", sentence)

@@ -9,8 +9,6 @@ make. So nobody can send another one's datagram from his own address.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import struct
 import zlib
@@ -90,6 +88,8 @@ def sealed(data: bytes, sender: str, secret: bytes) -> bytes:
 
 def opened(data: bytes, secret: bytes) -> Opened | None:
     """None: no member of the network with this secret has made it."""
+    import hmac  # in keyed networks only
+
     data, tag = data[:-_TAG_BYTES], data[-_TAG_BYTES:]
     if len(data) < _ADDRESS_BYTES or not hmac.compare_digest(tag, _tag(data, secret)):
         return None
@@ -97,6 +97,8 @@ def opened(data: bytes, secret: bytes) -> Opened | None:
 
 
 def _tag(data: bytes, secret: bytes) -> bytes:
+    import hashlib
+
     return hashlib.blake2b(data, digest_size=_TAG_BYTES, key=secret, person=_PURPOSE).digest()
 
 

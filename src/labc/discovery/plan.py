@@ -159,11 +159,12 @@ class Plan:
                 self.acquaintances.heard(datagram.root_id, address, ports, method, now, answered=True)
             return None
         method = "multicast" if by_multicast else "asked from there"
+        linked = self.acquaintances.is_linked(datagram.root_id)
+        if not linked and not self.may_answer(now):  # first: whoever floods this makes up roots without end
+            return None
         if sender == address:  # else somebody repeats what he heard, or translates addresses: then its root calls
             self.acquaintances.heard(datagram.root_id, address, ports[:1], method, now, answered=False)
-        if by_multicast and self.acquaintances.is_linked(datagram.root_id):
-            return None
-        if not self.may_answer(now):
+        if linked and (by_multicast or not self.may_answer(now)):
             return None
         return encode(Datagram(True, self._digest, self._root.port, datagram.token, self._root.root_id))
 

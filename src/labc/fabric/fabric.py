@@ -290,17 +290,29 @@ class Fabric:
 
     # Publications.
 
-    def publish(self, key: str, payload: bytes, attachment: bytes | None = None, encoding: str = MSGPACK) -> None:
+    def wait_for_room(self, size: int) -> None:
+        """What :meth:`publish` does first, for a payload of so many bytes."""
+        self._publishing.wait_for_room(size)
+
+    def publish(
+        self,
+        key: str,
+        payload: bytes,
+        attachment: bytes | None = None,
+        encoding: str = MSGPACK,
+        *,
+        may_wait: bool = True,
+    ) -> None:
         """Publish in order for each key. From any thread.
 
         What is small is dropped by the engine under congestion. What is large waits in a queue, see
         :mod:`labc.fabric.bulk`; for room in this a thread waits 0.1 s at most, the node's loop not at all.
-        While this host's root looks around, all waits.
+        While this host's root looks around, all waits. ``may_wait=False``: it has waited, or must not.
 
         Raises:
             OverloadedError: too much waits already.
         """
-        self._publishing.publish(key, payload, attachment, encoding)
+        self._publishing.publish(key, payload, attachment, encoding, may_wait=may_wait)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Publish in order, waiting for room under congestion, without blocking. The caller bounds how much."""

@@ -32,6 +32,11 @@ class Handover(Generic[T]):
         self._scheduled = False
         self.dropped = 0
 
+    @property
+    def waiting(self) -> int:
+        """Items that the loop has not taken yet. From any thread."""
+        return len(self._items)
+
     def put(self, item: T) -> None:
         if self._limit and len(self._items) >= self._limit:
             try:

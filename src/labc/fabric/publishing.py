@@ -54,10 +54,19 @@ class Publishing:
         self._held_until = 0.0
         self._early: list[tuple[str, bytes, bytes | None, str]] = []
 
-    def publish(self, key: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
+    def publish(
+        self, key: str, payload: bytes, attachment: bytes | None, encoding: str, *, may_wait: bool = True
+    ) -> None:
         """Raises OverloadedError: too much is held already."""
+        if may_wait:
+            self.wait_for_room(len(payload))
         if not self._held_until or self._may_publish(key, payload, attachment, encoding):
             self._publish(key, payload, attachment, encoding)
+
+    def wait_for_room(self, size: int) -> None:
+        """What :meth:`publish` does first: who publishes something large waits a moment, if it is not the loop."""
+        if size >= LARGE and self._bulk is not None and threading.get_ident() != self._loop_thread:
+            self._bulk.wait_for_room()
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Wait for room under congestion, without blocking. The caller bounds how much."""
@@ -124,8 +133,6 @@ class Publishing:
             if len(self._large_keys) >= _MAX_PUBLISHERS:
                 self._large_keys.clear()
             self._large_keys.add(key)
-            if threading.get_ident() != self._loop_thread:  # which must not wait
-                self._bulk_sender().wait_for_room()
         if key in self._large_keys:
             self._bulk_sender().put(key, payload, attachment, encoding, may_drop=True)
             return

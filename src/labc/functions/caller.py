@@ -26,7 +26,7 @@ from labc.directory import (
     near_names,
     order_candidates,
 )
-from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError, Ran
+from labc.errors import CallTimeoutError, LabcError, NotFoundError, PeerLostError, Ran, RemoteError
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions.context import find_current_call
 from labc.functions.options import Options
@@ -173,8 +173,14 @@ class Caller:
         with self._neighbourhood.using(asked.name):
             await self._watch(asked, min(time.monotonic() + self._patience(asked.options), asked.deadline))
             tries = Tries(asked.options.retry)
-            chosen, value = await self._call(asked, tries)
-            others = [c.node for c in self._candidates(asked) if c.node.id not in {chosen.id, *tries.ran}]
+            failed: RemoteError | None = None
+            value: Any = None
+            try:
+                chosen, value = await self._call(asked, tries)
+                tries.ran.add(chosen.id)
+            except RemoteError as error:  # it ran, and this is the answer
+                failed = error
+            others = [c.node for c in self._candidates(asked) if c.node.id not in tries.ran]
 
         async def give(node: NodeRecord) -> None:
             with suppress(LabcError, TimeoutError):
@@ -182,6 +188,8 @@ class Caller:
                     await deliver(node)
 
         await asyncio.gather(*map(give, others))
+        if failed is not None:
+            raise failed
         return value
 
     async def learn_endpoints(self, options: Options) -> None:
@@ -199,6 +207,9 @@ class Caller:
                 raise tries.problem or tries.denied or error from None
             try:
                 return node, await self._ask(asked, node)
+            except RemoteError:
+                tries.ran.add(node.id)
+                raise
             except NotFoundError as error:  # withdrawn a moment ago, or not listed and not there yet
                 self._neighbourhood.deny(asked.name, node.id)
                 if asked.options.names_one and time.monotonic() < patience:

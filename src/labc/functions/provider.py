@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from labc.directory import NodeRecord, near_names, reaches
+from labc.directory import CORE, NodeRecord, near_names, reaches
 from labc.errors import (
     CallTimeoutError,
     CarryError,
@@ -33,6 +33,10 @@ from labc.settings import Settings
 from labc.wire import Body, Failure, Request, Requested, decode_arguments, encode
 
 logger = logging.getLogger("labc.functions")
+
+
+_ALWAYS = (CORE, "\0")
+"""With what the names of labc's own functions begin. They take no time worth mentioning, and run beside `max_calls`."""
 
 
 @dataclass(slots=True)
@@ -288,7 +292,7 @@ class Provider:
     def _admit(self, name: str, caller: NodeRecord | None) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
-        if len(self._running) >= self._settings.max_calls:
+        if len(self._running) >= self._settings.max_calls and not name.startswith(_ALWAYS):
             raise OverloadedError(
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
             )

@@ -107,6 +107,7 @@ class Verbs(ABC):
             The result of the one.
 
         Raises:
+            RemoteError: the function raised there; the others got it all the same.
             LabcError: as ``call`` does; then the others got nothing.
         """
 

@@ -292,12 +292,17 @@ class AsyncAt(AsyncVerbs):
         return RemoteFunction(self, self._options, name)
 
 
+_OF_THE_PROGRAM = ("close", "init", "node_events", "serve", "watch_nodes")
+
+
 class RemoteFunction:
     """A function of the network, to be called as if it were here: ``labc.network.lights.on("lab 2")``."""
 
     def __init__(self, verbs: Verbs, options: Options, name: str) -> None:
         if name.startswith("_"):  # what Python itself looks for
             raise AttributeError(name)
+        if name in _OF_THE_PROGRAM:
+            raise AttributeError(f"{name}() is for the program as a whole, not for a place: labc.{name}(...)")
         self._verbs = verbs
         self._options = options
         self._name = name

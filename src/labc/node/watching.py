@@ -273,7 +273,14 @@ class NodeEvents:
             loop = asyncio.get_running_loop()
             self._abandoned = weakref.finalize(self, _abandon, loop, self._watching, self._inflow)
             self._abandoned.atexit = False
-            await self._watching.attach(self._inflow)
+            try:
+                await self._watching.attach(self._inflow)
+            except BaseException:  # cancelled, for one: the next read begins anew
+                if (abandoned := self._abandoned) is not None:
+                    abandoned.detach()
+                    self._abandoned = None
+                await self._watching.detach(self._inflow)
+                raise
 
 
 def _abandon(loop: asyncio.AbstractEventLoop, watching: Watching, inflow: Inflow) -> None:

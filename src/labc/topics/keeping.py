@@ -21,6 +21,7 @@ from labc.directory import NodeRecord, check_topic
 from labc.errors import FabricError, LabcError, OverloadedError
 from labc.fabric import Declared, Fabric, Publication
 from labc.settings import Settings
+from labc.topics.message import is_time
 from labc.topics.retained import Answer, Kept, Pace, Push, Store, Taken, Wanted, chunks
 
 logger = logging.getLogger("labc.topics")
@@ -229,7 +230,7 @@ class Keeping:
         with self._lock:
             for kept in values:
                 with suppress(LabcError):
-                    if check_topic(kept.topic) and self._put(kept):
+                    if is_time(kept.seconds) and check_topic(kept.topic) and self._put(kept):
                         self._due[kept.topic] = time.monotonic()
                         self._number += again or not self._number
         self._changed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -151,8 +152,9 @@ class Nearby:
 
     @property
     def known(self) -> bool:
-        """Whether :meth:`learn` has nothing to do. From any thread."""
-        return all(taker.takes is not None for taker in self._takers.values())
+        """Whether :meth:`learn` has nothing to do, for now. From any thread."""
+        due = time.monotonic() - _ASK_AGAIN
+        return all(t.takes is not None or (t.silent and t.asked_at >= due) for t in self._takers.values())
 
     async def learn(self, within: float) -> None:
         """Ask those of whom it is not known what they take. Returns when they have told, or it takes too long."""
@@ -164,7 +166,7 @@ class Nearby:
 
     def _ask_unknown(self) -> list[asyncio.Task[None]]:
         """What there is to wait for; again, when something new came while they were asked."""
-        now = self._loop.time()
+        now = time.monotonic()
         for node_id, taker in self._takers.items():
             if taker.takes is None and taker.asking is None and now - taker.asked_at > _ASK_AGAIN:
                 taker.asked_at = now

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from labc.errors import LabcError
+from labc.errors import LabcError, PeerLostError
 from labc.fabric import Handover
 
 logger = logging.getLogger("labc.topics")
 
 _MAX_WAITING = 10_000
+_MUCH = _MAX_WAITING // 2
+_ROOM_WITHIN = 0.1
+_LOOK_EVERY = 0.001
 _MAX_BYTES = 64 << 20
 _MAX_TOGETHER = 256
 _ENOUGH_BYTES = 1 << 20
@@ -42,6 +47,8 @@ class _Outbox:
         self.waiting: deque[Told] = deque()
         self.bytes = 0
         self.sending: asyncio.Task[None] | None = None
+        self.moved = 0.0
+        """When the node took something last, or sending began."""
 
     def put(self, told: Told) -> int:
         """How many had to go for it."""
@@ -76,15 +83,27 @@ class _Outbox:
 
 
 class Telling:
-    """``send(node_id, messages)`` returns when the node has taken them."""
+    """``send(node_id, messages)`` returns when the node has taken them; ``take`` takes those for this one, ``here``."""
 
-    def __init__(self, send: Callable[[str, Sequence[Told]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[[str, Sequence[Told]], Awaitable[None]],
+        here: str,
+        take: Callable[[Sequence[Told]], None],
+    ) -> None:
         self._send = send
+        self._here = here
+        self._take = take
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         self._outboxes: dict[str, _Outbox] = {}
         self._inbox = Handover[tuple[Iterable[str], Told]](self._loop, self._arrived, _MAX_WAITING)
+        self._is_crowded = False
+        """Whether a node that takes messages has half as many waiting as it may."""
+        self._looking = False
         self._closed = False
         self._dropped = 0
+        self._told_of_drops = False
 
     @property
     def dropped(self) -> int:
@@ -92,7 +111,10 @@ class Telling:
         return self._dropped + self._inbox.dropped
 
     def put(self, node_ids: Iterable[str], told: Told) -> None:
-        """Tell these nodes, soon. From any thread."""
+        """Tell these nodes, soon. From any thread; one that is not the loop's waits for room, as long as the nodes
+        take messages, and 0.1 s at most while they don't."""
+        if self._has_much and threading.get_ident() != self._loop_thread:
+            self._wait_for_room()
         self._inbox.put((node_ids, told))
 
     async def close(self, within: float) -> None:
@@ -105,13 +127,53 @@ class Telling:
         for task in sending:
             task.cancel()
 
+    @property
+    def _has_much(self) -> bool:
+        return self._is_crowded or self._inbox.waiting > _MUCH
+
+    def _wait_for_room(self) -> None:
+        patience = time.monotonic() + _ROOM_WITHIN
+        left = self._inbox.waiting
+        while self._has_much and not self._closed:
+            if self._inbox.waiting < left or self._is_crowded:  # which it is only while something moves
+                patience = time.monotonic() + _ROOM_WITHIN
+            left = self._inbox.waiting
+            if time.monotonic() >= patience:
+                return
+            time.sleep(_LOOK_EVERY)
+
     def _arrived(self, items: list[tuple[Iterable[str], Told]]) -> None:
+        own: list[Told] = []
         for node_ids, told in items:
             for node_id in node_ids:
-                box = self._outboxes.setdefault(node_id, _Outbox())
-                self._dropped += box.put(told)
-                if box.sending is None and not self._closed:
-                    box.sending = self._loop.create_task(self._empty(node_id, box), name="labc tells a node")
+                if node_id == self._here:
+                    own.append(told)
+                else:
+                    self._put(node_id, told)
+        if own:
+            self._take(own)
+        self._look()
+
+    def _put(self, node_id: str, told: Told) -> None:
+        box = self._outboxes.setdefault(node_id, _Outbox())
+        if dropped := box.put(told):
+            self._count(dropped, node_id, "it takes them slower than they come")
+        if box.sending is None and not self._closed:
+            box.moved = time.monotonic()
+            box.sending = self._loop.create_task(self._empty(node_id, box), name="labc tells a node")
+
+    def _look(self) -> None:
+        """A node that has stopped holds nobody up: what waits for it is dropped in the end."""
+        moving = time.monotonic() - _ROOM_WITHIN
+        crowded = [box for box in self._outboxes.values() if len(box.waiting) > _MUCH and box.moved > moving]
+        self._is_crowded = bool(crowded)
+        if crowded and not self._looking:
+            self._looking = True
+            self._loop.call_later(_ROOM_WITHIN, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looking = False
+        self._look()
 
     async def _empty(self, node_id: str, box: _Outbox) -> None:
         try:
@@ -119,13 +181,20 @@ class Telling:
                 some = box.take_some()
                 try:
                     await self._send(node_id, some)
-                except TimeoutError:  # it may still take them, or not
-                    self._dropped += len(some)
-        except LabcError as error:
-            lost = len(some) + box.clear()
-            self._dropped += lost
-            logger.debug("%d messages did not reach the node %s: %s", lost, node_id, error)
+                except PeerLostError as error:
+                    self._count(len(some) + box.clear(), node_id, str(error))
+                except (LabcError, TimeoutError) as error:  # it may still take them, or not
+                    self._count(len(some), node_id, str(error))
+                box.moved = time.monotonic()
+                if self._is_crowded:
+                    self._look()
         finally:
             box.sending = None
             if not box.waiting:
                 self._outboxes.pop(node_id, None)
+
+    def _count(self, dropped: int, node_id: str, why: str) -> None:
+        self._dropped += dropped
+        level = logging.DEBUG if self._told_of_drops else logging.WARNING
+        self._told_of_drops = True
+        logger.log(level, "%d messages for the node %s are lost: %s", dropped, node_id, why)

@@ -81,8 +81,7 @@ class Topics:
     ) -> None:
         self._here = here
         self._sender = Sender(here.host, here.name, here.id)
-        self._tell = tell
-        self._telling = Telling(self._give)
+        self._telling = Telling(tell, here.id, lambda told: self.take_told(here, told))
         self.nearby = Nearby(here, fabric, ask, settings.presence_grace)
         self._settings = settings
         self._fabric = fabric
@@ -162,10 +161,11 @@ class Topics:
 
     def _publish_retained(self, topic: str, key: str, body: Body) -> float:
         self._gathering.flush(key)
-        with self.keeping.turn() as seconds:
+        self._fabric.wait_for_room(len(body.head) + sum(buffer.nbytes for buffer in body.buffers))
+        with self.keeping.turn() as seconds:  # in which nobody waits, as the loop needs its turn, too
             payload, attachment = pack(self._sender, seconds, body, retain=True)
             self.keeping.keep(Kept(topic, seconds, payload, attachment))
-            self._fabric.publish(key, payload, attachment)
+            self._fabric.publish(key, payload, attachment, may_wait=False)
         return seconds
 
     def publish_to(
@@ -191,12 +191,6 @@ class Topics:
             return []
         wide = {node_id for node_id, pattern in self._holders if matches(pattern, topic)}
         return sorted(wide.union(self.nearby.holders(topic)))
-
-    async def _give(self, node_id: str, told: Sequence[Told]) -> None:
-        if node_id == self._here.id:
-            self.take_told(self._here, told)
-        else:
-            await self._tell(node_id, told)
 
     def take_told(self, sender: NodeRecord, told: Sequence[Told]) -> None:
         """Messages that another node, or this one, gives to this one alone."""

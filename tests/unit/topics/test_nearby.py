@@ -256,7 +256,7 @@ def test_a_silent_one_is_waited_for_once_and_asked_again_later(monkeypatch: pyte
         await made.learn(5.0)
         await until(lambda: len(place.others.asked) == 2)
         gate.set()
-        await until(lambda: made.known)
+        await until(lambda: not made.unknown)
         assert made.takers("anything") == []
 
     run(test)

@@ -50,7 +50,7 @@ async def settle(condition: Callable[[], object]) -> None:
 def test_each_node_gets_all_in_order_and_only_its_own() -> None:
     async def test() -> None:
         nodes = Nodes()
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(1000):
             made.put(["a", "b"] if number % 2 else ["a"], told(number))
         await settle(lambda: len(nodes.taken.get("a", ())) == 1000 and len(nodes.taken.get("b", ())) == 500)
@@ -69,7 +69,7 @@ def test_a_node_that_takes_nothing_holds_up_no_other_and_loses_the_oldest(monkey
     async def test() -> None:
         nodes = Nodes()
         nodes.stopped["slow"] = asyncio.Event()
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(100):
             made.put(["slow", "good"], told(number))
             await settle(lambda n=number: len(nodes.taken.get("good", ())) == n + 1)
@@ -89,7 +89,7 @@ def test_what_waits_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> 
     async def test() -> None:
         nodes = Nodes()
         nodes.stopped["a"] = asyncio.Event()
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(10):
             made.put(["a"], told(number, 300))
             await asyncio.sleep(0.001)
@@ -110,7 +110,7 @@ def test_large_messages_do_not_all_go_together(monkeypatch: pytest.MonkeyPatch) 
 
     async def test() -> None:
         nodes = Nodes()
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(9):
             made.put(["a"], told(number, 400))
         await settle(lambda: len(nodes.taken.get("a", ())) == 9)
@@ -124,7 +124,7 @@ def test_one_that_is_gone_loses_what_waits_and_it_is_counted() -> None:
     async def test() -> None:
         nodes = Nodes()
         nodes.errors["gone"] = PeerLostError("gone", "it is not in the network", ran="no")
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(5):
             made.put(["gone", "good"], told(number))
         await settle(lambda: made.dropped == 5)
@@ -143,7 +143,7 @@ def test_one_that_is_late_loses_what_it_was_given_and_it_is_counted(monkeypatch:
     async def test() -> None:
         nodes = Nodes()
         nodes.errors["late"] = CallTimeoutError("told", 10.0, where="late")
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         for number in range(5):
             made.put(["late"], told(number))
         await settle(lambda: made.dropped == 5)
@@ -156,7 +156,7 @@ def test_what_waits_goes_out_when_the_node_leaves_and_nobody_waits_long_for_a_st
     async def test() -> None:
         nodes = Nodes()
         nodes.stopped["stopped"] = asyncio.Event()
-        made = telling.Telling(nodes.send)
+        made = telling.Telling(nodes.send, "here", lambda told: None)
         made.put(["stopped", "good"], told("last"))
         began = asyncio.get_running_loop().time()
         await made.close(0.1)
@@ -167,3 +167,34 @@ def test_what_waits_goes_out_when_the_node_leaves_and_nobody_waits_long_for_a_st
         assert nodes.taken == {"good": ["last"]}
 
     run(test)
+
+
+def test_what_is_for_this_node_takes_no_detour() -> None:
+    async def check() -> None:
+        nodes, taken = Nodes(), []
+        made = telling.Telling(nodes.send, "here", taken.extend)
+        for number in range(3):
+            made.put(["here"], told(number))
+        await asyncio.sleep(0.01)
+        assert [each.topic for each in taken] == ["0", "1", "2"]
+        await made.close(0.1)
+
+    asyncio.run(check())
+
+
+def test_a_thread_waits_for_a_node_that_takes_what_comes_and_nothing_is_lost() -> None:
+    async def check() -> None:
+        nodes = Nodes()
+        made = telling.Telling(nodes.send, "here", lambda told: None)
+        count = 3 * telling._MAX_WAITING
+
+        def publish() -> None:
+            for number in range(count):
+                made.put(["taker"], told(number))
+
+        await asyncio.to_thread(publish)
+        await settle(lambda: len(nodes.taken["taker"]) == count)
+        assert made.dropped == 0
+        await made.close(0.1)
+
+    asyncio.run(check())
