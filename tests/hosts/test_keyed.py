@@ -139,6 +139,24 @@ def test_inviting_and_joining(make_lab: MakeLab, start_as: StartAs, network: str
     assert b.eval("len(labc.call('echo', bytes(20_000_000)))", timeout=30) == 20_000_000
 
 
+def test_scopes_and_retained_values_of_members(
+    make_lab: MakeLab, start_as: StartAs, network: str, tmp_path: Path
+) -> None:
+    h1, h2 = make_lab(2).hosts
+    make_members(tmp_path, network, ["h1", "h2"])
+    a, a2, b = start_as(h1, "a", "h1"), start_as(h1, "a2", "h1"), start_as(h2, "b", "h2")
+    meet([a, a2, b])
+    a.exec("labc.register(lambda: 'near', name='near', scope='host'); labc.register(lambda: 'far', name='far')")
+    a.exec("labc.publish('state', 'on', retain=True)")
+    assert [agent.eval("labc.call('far')") for agent in (a2, b)] == ["far", "far"]
+    assert a2.eval("labc.call('near')") == "near"
+    with pytest.raises(RemoteFailure, match="NotFoundError"):
+        b.eval("labc.at(find_timeout=0.5).call('near')")
+    assert [agent.eval("labc.last('state').value") for agent in (a2, b)] == ["on", "on"]
+    b.exec("labc.subscribe(receive, topic='state')")
+    b.eval("until(lambda: [value for value, _ in received] == ['on'])")
+
+
 def test_an_eavesdropper_sees_nothing(make_lab: MakeLab, start_as: StartAs, network: str, tmp_path: Path) -> None:
     lab = make_lab(2)
     h1, h2 = lab.hosts

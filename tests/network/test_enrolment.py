@@ -22,8 +22,9 @@ from keyed import data_of
 from labc.enrolment import Joined, invite, join, joining
 from labc.enrolment.messages import Accepted
 from labc.errors import InvitationError, MembershipError
-from labc.security import Credentials, Invitation, credentials_of
+from labc.security import Credentials, credentials_of
 from labc.security.authority import create, issued
+from labc.security.invitation import Invitation
 
 Inviting = Callable[..., "Waiting"]
 WITHIN = 20.0

@@ -33,7 +33,8 @@ def agent_of(place: Path, member: str, name: str, network: str, user: int | None
     with Agent(python_program, name, LABC_NETWORK=network, **as_member(place, member)) as agent:
         if user is not None:
             # Python itself may be where the other user can't read it: first all is imported that will be needed.
-            agent.exec("import encodings.idna; labc.register(lambda: 1, name='used')")
+            agent.exec("import encodings.idna, hashlib, hmac, labc.discovery, labc.lanes.admission, labc.lanes.door")
+            agent.exec("import labc.node.vouching, labc.security.trust; labc.register(lambda: 1, name='used')")
             agent.exec(f"labc.init(network={free_network_name()!r})")
             agent.exec("labc.call('used'); labc.publish('used'); labc.nodes(); labc.close(); labc.init()")
             agent.exec(f"os.setgroups([]); os.setgid({user}); os.setuid({user})")
@@ -73,6 +74,12 @@ def test_programs_of_two_users_talk_over_tls_and_a_stranger_not_at_all(place: Pa
             assert other.eval(f"[labc.call('echo-{agent.name}', n) for n in range(20)]") == list(range(20))
         assert "unix" not in lanes(b)
         assert "tls" in lanes(b)
+        # They are on one host all the same.
+        a.exec("labc.at(scope='host').register(lambda: 'near', name='near')")
+        a.exec("labc.subscribe(receive, topic='near', scope='host')")
+        assert b.eval("labc.call('near')") == "near"
+        b.exec("labc.publish('near', 1)")
+        a.eval("until(lambda: [value for value, _ in received] == [1])")
         # Who is no member: not on the fabric, and not straight at the socket either.
         assert c.eval("names()") == ["c"]
         with pytest.raises(RemoteFailure, match="NotFoundError"):

@@ -14,8 +14,9 @@ from labc.cli.help import Program, Verb
 from labc.cli.joining import fail, told
 from labc.cli.options import Json, Timeout, duration, whole_number
 from labc.cli.output import complain, print_json, print_table
-from labc.security import Invitation, memberships
+from labc.security import memberships
 from labc.security.credentials import Credentials, check_free, forget, membership
+from labc.security.invitation import Invitation
 from labc.settings import checked
 
 app = typer.Typer(name="network", cls=Program, rich_markup_mode="rich", no_args_is_help=False)

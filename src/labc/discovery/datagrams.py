@@ -88,7 +88,7 @@ def sealed(data: bytes, sender: str, secret: bytes) -> bytes:
 
 def opened(data: bytes, secret: bytes) -> Opened | None:
     """None: no member of the network with this secret has made it."""
-    import hmac  # in keyed networks only
+    import hmac  # what open networks do without
 
     data, tag = data[:-_TAG_BYTES], data[-_TAG_BYTES:]
     if len(data) < _ADDRESS_BYTES or not hmac.compare_digest(tag, _tag(data, secret)):

@@ -29,9 +29,9 @@ from labc.enrolment.messages import (
 from labc.errors import InvitationError, MembershipError
 from labc.lanes.addresses import own_ips
 from labc.lanes.door import Door
-from labc.security import Credentials, Invitation
+from labc.security import Credentials
 from labc.security.credentials import AUTHORITY_KEY
-from labc.security.invitation import SECRET_BYTES
+from labc.security.invitation import SECRET_BYTES, Invitation
 
 _PATIENCE = 5.0
 """Seconds for a handshake, and as many for the request."""

@@ -20,9 +20,9 @@ from labc.enrolment.messages import (
     parse_answer,
 )
 from labc.errors import InvitationError, MembershipError
-from labc.security import Credentials, Invitation
+from labc.security import Credentials
 from labc.security.credentials import About, check_free, store
-from labc.security.invitation import FINGERPRINT_BYTES
+from labc.security.invitation import FINGERPRINT_BYTES, Invitation
 from labc.security.trust import Trust
 
 _CONNECT_WITHIN = 3.0

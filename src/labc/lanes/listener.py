@@ -6,11 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, own_ips, tcp_address, unix_address, unix_path
-from labc.lanes.admission import Admission, LocalAdmission
-from labc.lanes.door import Door
 from labc.lanes.tls import Tls
+
+if TYPE_CHECKING:
+    from labc.lanes.door import Door
 
 logger = logging.getLogger("labc.lanes")
 
@@ -44,8 +46,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         if ABSTRACT_SOCKETS:
             path = unix_path(unix_address(self._node_id))
-            accept = self._accept if self._tls is None else lambda: LocalAdmission(self._accept)
-            await self._serve(await loop.create_unix_server(accept, path, backlog=_BACKLOG, start_serving=False))
+            await self._serve(
+                await loop.create_unix_server(self._enter_locally(), path, backlog=_BACKLOG, start_serving=False)
+            )
         first = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
         self.port = first.getsockname()[1]
         await self._listen(first)
@@ -79,9 +82,20 @@ class Listener:
         of_doors = [door.fileno() for door in self._doors if door.fileno() >= 0]
         return [own.fileno() for server in self._servers for own in server.sockets] + of_doors
 
+    def _enter_locally(self) -> Callable[[], asyncio.BaseProtocol]:
+        """What makes the protocol of one who comes by the Unix socket."""
+        if self._tls is None:
+            return self._accept
+        from labc.lanes.admission import LocalAdmission  # what open networks do without
+
+        return lambda: LocalAdmission(self._accept)
+
     async def _listen(self, own: socket.socket) -> None:
         """With a socket of our own: to look an address up, libuv starts threads, and a forked child dies of them."""
         if self._tls is not None:
+            from labc.lanes.admission import Admission
+            from labc.lanes.door import Door
+
             door = Door(own, self._tls.server, lambda: Admission(self._accept), self._patience)
             self._doors.append(door)
             door.open()

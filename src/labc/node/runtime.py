@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,6 @@ from labc.node.core import Core
 from labc.node.details import Details, Endpoints, Question, TopicDetails
 from labc.node.listing import Listing
 from labc.node.offering import Offering
-from labc.node.vouching import Vouching
 from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
@@ -28,6 +27,9 @@ from labc.security import Credentials
 from labc.settings import Settings
 from labc.topics import Message, Messages, Published, Subscription, Told, Topics
 from labc.version import __version__
+
+if TYPE_CHECKING:
+    from labc.node.vouching import Vouching
 
 _CLOSE_WITHIN = 0.2
 _MAX_RELAY_PIECES = 100_000
@@ -100,7 +102,11 @@ class Runtime:
         self._listing = Listing(here, self.fabric, self._neighbourhood, self._addressing, self.caller, self._core)
         self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
         self._internal = {**Answering(here, self._topics, self._provider).functions, **self._core.functions}
-        self._vouching = Vouching(credentials, self.fabric, self._pool) if credentials else None
+        self._vouching: Vouching | None = None
+        if credentials:
+            from labc.node.vouching import Vouching  # what open networks do without
+
+            self._vouching = Vouching(credentials, self.fabric, self._pool)
         self._watchdog = Watchdog(
             self.loop,
             settings.heartbeat_timeout,

@@ -5,6 +5,5 @@ labc[security]``) is needed to make a network, to join one, and to take a new li
 """
 
 from labc.security.credentials import Credentials, credentials_of, memberships
-from labc.security.invitation import Invitation
 
-__all__ = ["Credentials", "Invitation", "credentials_of", "memberships"]
+__all__ = ["Credentials", "credentials_of", "memberships"]

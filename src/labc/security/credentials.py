@@ -9,12 +9,15 @@ import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from labc.errors import MembershipError
 from labc.security import folder
-from labc.security.trust import Trust
+
+if TYPE_CHECKING:
+    from labc.security.trust import Trust
 
 logger = logging.getLogger("labc.security")
 
@@ -107,6 +110,8 @@ class Credentials:
         Raises:
             MembershipError: it is damaged or gone.
         """
+        from labc.security.trust import Trust  # what open networks do without
+
         try:
             return Trust.parse(self.trust.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -206,7 +206,7 @@ class Accepting:
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("after", range(0, 60, 2))
+@pytest.mark.parametrize("after", range(0, 60, 4))
 def test_cancelled_anywhere_in_the_handshake(run, after: int, tls: Tls) -> None:
     async def check() -> None:
         place = Place("tls", tls=tls)

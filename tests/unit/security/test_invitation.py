@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labc.errors import InvitationError
-from labc.security import Invitation
+from labc.security.invitation import Invitation
 
 INVITATION = Invitation(
     network="lab1",
