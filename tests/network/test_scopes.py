@@ -400,7 +400,9 @@ labc.register(lambda: going.wait(20), name="wait")
 labc.subscribe(received.append, topic="near", scope="host")
 """)
     other.exec("threading.Thread(target=labc.call, args=('wait',), daemon=True).start()")
-    other.eval("until(lambda: labc.get_host('localhost', node='busy').core.stats()['calls']['running'] == 1)")
+    other.eval(
+        "until(lambda: labc.get_host('localhost', node='busy').core.stats()['calls']['running'] == 2)"
+    )  # this one, too
     with pytest.raises(RemoteFailure, match="OverloadedError"):
         other.eval("labc.at(node='busy').call('wait')")
     other.exec("for number in range(5): labc.publish('near', number)")

@@ -22,6 +22,8 @@ logger = logging.getLogger("labc.topics")
 _MAX_WAITING = 10_000
 _MUCH = _MAX_WAITING // 2
 _ROOM_WITHIN = 0.1
+_STUCK_AFTER = 1.0
+"""Seconds without an answer after which nobody waits for a node any more."""
 _LOOK_EVERY = 0.001
 _MAX_BYTES = 64 << 20
 _MAX_TOGETHER = 256
@@ -164,7 +166,7 @@ class Telling:
 
     def _look(self) -> None:
         """A node that has stopped holds nobody up: what waits for it is dropped in the end."""
-        moving = time.monotonic() - _ROOM_WITHIN
+        moving = time.monotonic() - _STUCK_AFTER
         crowded = [box for box in self._outboxes.values() if len(box.waiting) > _MUCH and box.moved > moving]
         self._is_crowded = bool(crowded)
         if crowded and not self._looking:
