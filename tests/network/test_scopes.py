@@ -43,6 +43,11 @@ def three(start: StartOne) -> list[Agent]:
     return agents
 
 
+def knows(publisher: Agent, count: int) -> None:
+    """Wait until the publisher knows of so many other nodes that subscribe narrowly: some milliseconds after they did."""
+    publisher.eval(f"until(lambda: len(labc.blocking.portal.node().rooms()._topics.nearby._takers) == {count})")
+
+
 def test_functions_exist_for_those_whom_their_scope_reaches(three: list[Agent]) -> None:
     me = three[0]
     for scope in SCOPES:
@@ -219,6 +224,7 @@ def test_a_stopped_narrow_subscriber_holds_up_no_publisher(three: list[Agent]) -
     me, mate, neighbour = three
     for agent in (me, mate):
         agent.exec("labc.subscribe(received.append, topic='n', scope='host', queue_size=5000)")
+    knows(neighbour, 2)
     mate.program.stop()
     try:
         took = neighbour.eval("""(
@@ -415,6 +421,7 @@ def test_a_burst_to_a_narrow_subscriber_is_slowed_down_and_not_dropped(start: St
     meet([publisher, subscriber])
     for agent in (publisher, subscriber):
         agent.exec("labc.subscribe(received.append, topic='burst', scope='host', queue_size=100_000)")
+    knows(publisher, 1)
     publisher.exec("for number in range(30_000): labc.publish('burst', number)", timeout=30)
     for agent in (publisher, subscriber):
         agent.eval("until(lambda: len(received) == 30_000)")
