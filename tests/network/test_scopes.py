@@ -44,7 +44,7 @@ def three(start: StartOne) -> list[Agent]:
 
 
 def knows(publisher: Agent, count: int) -> None:
-    """Wait until the publisher knows of so many other nodes that subscribe narrowly: some milliseconds after they did."""
+    """Wait until it knows of so many other nodes that subscribe narrowly: some milliseconds after they did."""
     publisher.eval(f"until(lambda: len(labc.blocking.portal.node().rooms()._topics.nearby._takers) == {count})")
 
 
