@@ -30,8 +30,8 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._events)
 
-    def put(self, event: NodeEvent) -> None:
-        self._events.append(event)
+    def put(self, *events: NodeEvent) -> None:
+        self._events.extend(events)
         if len(self._events) > self._limit:
             kept = _meaningful(self._events)
             self.dropped += len(self._events) - len(kept)

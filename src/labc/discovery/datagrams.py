@@ -21,7 +21,6 @@ _FORM = struct.Struct("!4sBB8sH8s16s")
 _ASK, _ANSWER = 1, 2
 
 TOKEN_BYTES = 8
-ID_BYTES = 16
 MAX_BYTES = 2048
 """None that concerns us is longer."""
 

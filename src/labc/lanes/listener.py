@@ -73,10 +73,6 @@ class Listener:
         """Connections of those who are no members of the network."""
         return sum(door.refused for door in self._doors)
 
-    def endpoints(self) -> list[tuple[str, int]]:
-        """The same as addresses and ports, without the last one."""
-        return [(ip, self.port) for ip in own_ips()]
-
     def file_numbers(self) -> list[int]:
         """Of the sockets."""
         of_doors = [door.fileno() for door in self._doors if door.fileno() >= 0]

@@ -16,7 +16,6 @@ class Question:
     ADDRESSES = b"addresses"
     FUNCTIONS = b"functions"
     DETAILS = b"details"
-    ENDPOINTS = b"endpoints"
     TAKE_OVER = b"take over:"
     """Followed by retained values of a node that leaves."""
 
@@ -35,13 +34,6 @@ class Catalogue(msgspec.Struct, array_like=True):
     functions: list[FunctionDetails]
     narrow: bool = False
     """Whether there are others, for its host or its group alone."""
-
-
-class Endpoints(msgspec.Struct, array_like=True):
-    """Where a node takes connections: addresses and ports."""
-
-    node_id: str
-    endpoints: list[tuple[str, int]]
 
 
 class TopicDetails(msgspec.Struct):

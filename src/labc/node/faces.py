@@ -116,7 +116,7 @@ class Verbs(ABC):
         """Give a message to all who subscribed to the topic, now; nobody need be there.
 
         Through ``at(scope=...)``, ``at(host=...)`` or ``at(node=...)`` only nodes so near, or those, get it. It goes to
-        each of them directly; who takes it slower than it comes loses the oldest.
+        each of them directly; a thread is slowed down to their pace, and who has stopped loses the oldest.
 
         Returns at once, unless a subscriber holds publishers back; then, when all those have taken it. The first
         node of a host waits until half a second after it joined, by when it has found the other hosts. In a thread, who

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
-from labc.directory import CORE, SCOPES, WIDEST, Addressing, NodeRecord, distance
+from labc.directory import CORE, SCOPES, WIDEST, Addressing, Endpoint, NodeRecord, distance
 from labc.errors import LabcError
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions import Caller, Options
+from labc.lanes import tcp_endpoint
 from labc.node.core import Core
-from labc.node.details import Catalogue, Details, Endpoints, FunctionDetails, FunctionInfo, NodeInfo, Question
+from labc.node.details import Catalogue, Details, FunctionDetails, FunctionInfo, NodeInfo, Question
 
 _ASK_WITHIN = 5.0
 _ASK_AGAIN = 0.1
@@ -22,7 +24,7 @@ _ASK_AGAIN = 0.1
 _ENDPOINTS_WITHIN = 1.0
 _NARROW_WITHIN = 2.0
 
-Answer = TypeVar("Answer", Catalogue, Details, Endpoints)
+Answer = TypeVar("Answer", Catalogue, Details)
 
 
 class Listing:
@@ -100,9 +102,10 @@ class Listing:
 
     async def learn_endpoints(self) -> None:
         """For what is looked up by an address or a port."""
-        told = await self._ask_all(Question.ENDPOINTS, Endpoints, Options(timeout=_ENDPOINTS_WITHIN))
+        told = await self._ask_all(Question.DETAILS, Details, Options(timeout=_ENDPOINTS_WITHIN))
+        endpoints = {node_id: list(filter(None, map(_endpoint, each.addresses))) for node_id, each in told.items()}
         hosts = {node.id: node.host_id for node in self._everybody()}
-        self._addressing.learn({key: value.endpoints for key, value in told.items()}, hosts, self._loop.time())
+        self._addressing.learn(endpoints, hosts, time.monotonic())
 
     # Within.
 
@@ -178,6 +181,10 @@ class Listing:
                 asking.result()
         finally:
             asking.cancel()
+
+
+def _endpoint(address: str) -> Endpoint | None:
+    return tcp_endpoint(address) or tcp_endpoint(address, "tls")
 
 
 def _has_narrow(catalogue: Catalogue | None) -> bool:

@@ -38,6 +38,10 @@ class Offering:
         open_to_all = [_details(registration) for registration in listed if not is_narrow(registration.scope)]
         return Catalogue(self._here.id, open_to_all, len(open_to_all) < len(listed))
 
+    def count(self) -> int:
+        """How many functions everybody may know of."""
+        return sum(registration.listed and not is_narrow(registration.scope) for registration in self.all())
+
     def changed(self, registration: AnyRegistration, added: bool) -> None:
         """From any thread. Calls from this node see it at once, others when the fabric has spread it."""
         name = registration.name

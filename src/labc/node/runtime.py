@@ -17,7 +17,7 @@ from labc.functions import Caller, Options, Outcome, Provider, Registration
 from labc.lanes import Pool
 from labc.node.between import Answering, Asking
 from labc.node.core import Core
-from labc.node.details import Details, Endpoints, Question, TopicDetails
+from labc.node.details import Details, Question, TopicDetails
 from labc.node.listing import Listing
 from labc.node.offering import Offering
 from labc.node.watchdog import Watchdog
@@ -290,8 +290,6 @@ class Runtime:
     async def _answer(self, question: bytes) -> bytes:
         if question == Question.ADDRESSES:
             return msgspec.msgpack.encode(self._pool.listener.addresses())
-        if question == Question.ENDPOINTS:
-            return msgspec.msgpack.encode(Endpoints(self.here.id, self._pool.listener.endpoints()))
         if question == Question.FUNCTIONS:
             return msgspec.msgpack.encode(self._offering.catalogue())
         if question.startswith(Question.TAKE_OVER):
@@ -307,7 +305,7 @@ class Runtime:
             version=__version__,
             root_port=self.fabric.root_port or 0,
             addresses=self._pool.listener.addresses(),
-            functions=len(self._offering.catalogue().functions),
+            functions=self._offering.count(),
             topics=[TopicDetails(**row) for row in self._topics.statistics() if row["scope"] == WIDEST],
             running=self._provider.running,
             served=counts.served,

@@ -7,7 +7,6 @@ import contextvars
 import logging
 import os
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, Self, cast
 from labc.directory import EventQueue, History, NodeEvent, NodeRecord
 from labc.errors import ClosedError, LabcError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication
+from labc.reading import Inflow, Reader
 from labc.registry import is_coroutine_function
 from labc.settings import Settings
 
@@ -32,35 +32,6 @@ def check_callback(callback: Callback) -> None:
     """Raises TypeError: it is no function."""
     if not callable(callback):
         raise TypeError(f"watch_nodes() takes a function, not {callback!r}")
-
-
-class Inflow:
-    """What a node knows of a watcher: where the events go."""
-
-    def __init__(self, size: int) -> None:
-        self.queue = EventQueue(size)
-        self.finished = False
-        self._arrival = asyncio.Event()
-
-    def put(self, event: NodeEvent) -> None:
-        """It has happened."""
-        self.queue.put(event)
-        self._arrival.set()
-
-    def finish(self) -> None:
-        """No more will come."""
-        self.finished = True
-        self._arrival.set()
-
-    async def take(self) -> NodeEvent:
-        """The oldest, when there is one. Raises StopAsyncIteration: no more will come."""
-        while True:
-            with suppress(IndexError):
-                return self.queue.take()
-            if self.finished:
-                raise StopAsyncIteration
-            self._arrival.clear()
-            await self._arrival.wait()
 
 
 class Watching:
@@ -91,7 +62,7 @@ class Watching:
         self._unheard: Callable[[], int] = lambda: 0
         """Goodbyes that were dropped so far because the loop was too slow for them."""
         self._unheard_told = 0
-        self._inflows: list[Inflow] = []
+        self._inflows: list[Inflow[NodeEvent]] = []
         self._watches: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -125,7 +96,7 @@ class Watching:
         if self._watches:
             await asyncio.wait(self._watches, timeout=_CLOSE_WITHIN)
 
-    async def attach(self, inflow: Inflow) -> None:
+    async def attach(self, inflow: Inflow[NodeEvent]) -> None:
         """Tell it who is there, and what changes from now on. Raises ClosedError."""
         async with self._lock:
             self._check_open()
@@ -135,7 +106,7 @@ class Watching:
                 inflow.put(_event(kind, node))
             self._inflows.append(inflow)
 
-    async def detach(self, inflow: Inflow) -> None:
+    async def detach(self, inflow: Inflow[NodeEvent]) -> None:
         async with self._lock:
             if inflow not in self._inflows:
                 return
@@ -224,7 +195,7 @@ def _event(kind: Any, node: NodeRecord) -> NodeEvent:
     return NodeEvent(kind, node.name, node.host, node.id, node.host_id, time.time())
 
 
-class NodeEvents:
+class NodeEvents(Reader[NodeEvent]):
     """What becomes of the other nodes, as it happens: ``async for event in node.node_events()``.
 
     It watches from the first ``async for`` on, until it is let go of; ``async with`` watches from its beginning to its
@@ -235,63 +206,11 @@ class NodeEvents:
     """
 
     def __init__(self, watching: Watching, queue_size: int) -> None:
-        self._watching = watching
-        self._inflow = Inflow(queue_size)
-        self._abandoned: Any = None
-
-    @property
-    def dropped(self) -> int:
-        """Events that were taken out because too many waited."""
-        return self._inflow.queue.dropped
-
-    async def aclose(self) -> None:
-        """Watch no more. Closing twice is harmless."""
-        self._inflow.finish()
-        if self._abandoned is not None and self._abandoned.detach():
-            await self._watching.detach(self._inflow)
+        super().__init__(Inflow(EventQueue(queue_size)), watching.attach, watching.detach)
 
     def finish(self) -> None:
         """On the node's loop: the reader comes to his end, and then ends the watch."""
         self._inflow.finish()
-
-    async def __aenter__(self) -> Self:
-        await self._start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> NodeEvent:
-        await self._start()
-        return await self._inflow.take()
-
-    async def _start(self) -> None:
-        if self._abandoned is None and not self._inflow.finished:
-            loop = asyncio.get_running_loop()
-            self._abandoned = weakref.finalize(self, _abandon, loop, self._watching, self._inflow)
-            self._abandoned.atexit = False
-            try:
-                await self._watching.attach(self._inflow)
-            except BaseException:  # cancelled, for one: the next read begins anew
-                if (abandoned := self._abandoned) is not None:
-                    abandoned.detach()
-                    self._abandoned = None
-                await self._watching.detach(self._inflow)
-                raise
-
-
-def _abandon(loop: asyncio.AbstractEventLoop, watching: Watching, inflow: Inflow) -> None:
-    """The reader was let go of (by ``break``, for one): on whatever thread that is, watch no more for it."""
-
-    def begin() -> None:
-        loop.create_task(watching.detach(inflow)).add_done_callback(lambda task: task.cancelled() or task.exception())
-
-    inflow.finished = True
-    with suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(begin)
 
 
 class NodeWatch:

@@ -153,6 +153,8 @@ class Nearby:
     @property
     def known(self) -> bool:
         """Whether :meth:`learn` has nothing to do, for now. From any thread."""
+        if not self._takers:  # mostly, and each publication asks
+            return True
         due = time.monotonic() - _ASK_AGAIN
         return all(t.takes is not None or (t.silent and t.asked_at >= due) for t in self._takers.values())
 

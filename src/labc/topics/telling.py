@@ -1,7 +1,8 @@
 """Messages that do not go over the fabric: for nodes that are named, or so near that nobody else shall hear of it.
 
-They travel on lanes, in order for each node. A node that takes them slower than they come loses the oldest; one that is
-gone loses all, and nobody waits for it.
+They travel on lanes, in order for each node. A thread that publishes them faster than the nodes take them is slowed
+down; the loop is not, nor does anybody wait for a node that has stopped: then the oldest are lost, and counted. One
+that is gone loses all.
 """
 
 from __future__ import annotations
