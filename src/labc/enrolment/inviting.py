@@ -106,6 +106,7 @@ async def _serve(
     finally:
         for door in doors:
             door.close()
+            await door.wait_closed()
         for visit in list(reception.visits):
             visit.abort()
         await asyncio.sleep(0)

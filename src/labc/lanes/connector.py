@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError
 from labc.lanes.addresses import ABSTRACT_SOCKETS, reachable, tcp_endpoint, unix_address, unix_path
+from labc.lanes.beginning import Beginning
 from labc.lanes.lane import Lane
 from labc.lanes.race import race
 from labc.lanes.relays import Relays
@@ -70,7 +71,7 @@ class Connector:
         self._new_lane = new_lane
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._beginning: set[asyncio.Task[None]] = set()
+        self._beginning: set[Beginning] = set()
         self.reached_at: dict[str, str] = {}
         """By node: an address at which it was reached."""
 
@@ -177,29 +178,7 @@ class Connector:
         return connection
 
     async def _begin(self, lane: Lane, connection: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Let the lane talk on this socket. Cancelling leaves that to end by itself, as a lane that is closed does: in
-        the middle libuv's loop forgets to tell the lane that its connection is gone."""
-        try:
-            second = None if context is None else connection.dup()
-        except OSError:
-            connection.close()
-            raise
-        beginning = self._loop.create_task(self._hand_over(lane, connection, context), name="labc connection")
-        self._beginning.add(beginning)
-        beginning.add_done_callback(self._beginning.discard)
-        beginning.add_done_callback(_retrieve)
-        try:
-            await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            if second is not None:
-                with suppress(OSError):  # it is closed already
-                    second.shutdown(socket.SHUT_RDWR)  # or the handshake would wait for the peer
-            raise
-        finally:
-            if second is not None:
-                second.close()
-
-    async def _hand_over(self, lane: Lane, connection: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Let the lane talk on this socket. Cancelling leaves that to end by itself, as a lane that is closed does."""
         unix = connection.family == getattr(socket, "AF_UNIX", None)
         create = self._loop.create_unix_connection if unix else self._loop.create_connection
         options: dict[str, Any] = {}
@@ -207,16 +186,16 @@ class Connector:
             # No name to look for in the certificate: hosts change theirs, and what counts is who made it.
             options = {"ssl": context, "server_hostname": ""}
             options["ssl_handshake_timeout"] = self._settings.connect_timeout
+        beginning = Beginning(
+            connection, lambda: create(lambda: lane, sock=connection, **options), encrypted=context is not None
+        )
+        self._beginning.add(beginning)
+        beginning.task.add_done_callback(lambda _: self._beginning.discard(beginning))
         try:
-            await create(lambda: lane, sock=connection, **options)
-        except BaseException:
-            if isinstance(self._loop, asyncio.BaseEventLoop):
-                connection.close()
+            await asyncio.shield(beginning.task)
+        except asyncio.CancelledError:
+            beginning.give_up()
             raise
-        finally:
-            if not isinstance(self._loop, asyncio.BaseEventLoop):
-                # The number is libuv's now. It has closed it, and somebody else may have it, if the peer was gone.
-                connection.detach()
 
     async def _relayed(self, node: NodeRecord) -> Lane:
         while True:

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable
 
 from labc.errors import LabcError
+from labc.lanes.beginning import Beginning
 from labc.lanes.crowd import Crowd, Notices
 
 logger = logging.getLogger("labc.lanes")
@@ -39,74 +41,118 @@ class Door:
         self._context = context
         self._enter = enter
         self._patience = patience
-        self._crowd: Crowd[asyncio.Task[None]] = Crowd(_MAX_WAITING, _MAX_WAITING_EACH)
+        self._crowd: Crowd[Beginning] = Crowd(_MAX_WAITING, _MAX_WAITING_EACH)
         self._notices = Notices(_SAY_AGAIN)
-        self._shaking: set[asyncio.Task[None]] = set()
+        self._shaking: set[Beginning] = set()
+        self._loop = asyncio.get_running_loop()
         self._accepting: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
+        """Until there may be fewer open files."""
         self.refused = 0
         """Connections that did not pass."""
 
     def open(self) -> None:
         self._own.setblocking(False)
-        self._accepting = asyncio.get_running_loop().create_task(self._accept(), name="labc door")
+        self._watch()
 
     def fileno(self) -> int:
         return self._own.fileno()
 
     def close(self) -> None:
         """At once; those in their handshake are dropped."""
-        for task in (self._accepting, *self._shaking):
-            if task is not None:
-                task.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
+        elif self._pause is not None:
+            self._pause.cancel()
+        elif self._own.fileno() >= 0:
+            self._loop.remove_reader(self._own)
+        for beginning in self._shaking:
+            beginning.give_up()
         self._own.close()
 
+    async def wait_closed(self) -> None:
+        """Returns when they are gone; no sooner may the loop end."""
+        if self._shaking:
+            await asyncio.wait([beginning.task for beginning in self._shaking])
+
+    def _watch(self) -> None:
+        self._pause = None
+        try:
+            self._loop.add_reader(self._own, self._take)
+        except NotImplementedError:  # by the loop of Windows
+            self._accepting = self._loop.create_task(self._accept(), name="labc door")
+
+    def _take(self) -> None:
+        """One for each turn of the loop, or who connects without end would keep it."""
+        try:
+            connection, peer = self._own.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):  # it was gone before it was taken
+            return
+        except OSError as error:  # too many files are open
+            logger.debug("a connection can't be taken: %s", error)
+            self._loop.remove_reader(self._own)
+            self._pause = self._loop.call_later(_OUT_OF_FILES, self._watch)
+            return
+        connection.setblocking(False)
+        self._begin(connection, str(peer[0]))
+
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
+        """The same where sockets can't be watched. What is taken while it is cancelled is lost, so that is the second
+        choice."""
         while True:
             try:
-                connection, peer = await loop.sock_accept(self._own)
-            except OSError as error:  # it was gone before it was taken, or there are too many open files
+                connection, peer = await self._loop.sock_accept(self._own)
+            except OSError as error:
                 logger.debug("a connection can't be taken: %s", error)
                 await asyncio.sleep(_OUT_OF_FILES)
                 continue
             self._begin(connection, str(peer[0]))
-            await asyncio.sleep(0)  # or who connects without end would keep the loop
+            await asyncio.sleep(0)
 
     def _begin(self, connection: socket.socket, address: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._shake_hands(connection, address))
-        if (out := self._crowd.enter(task, address)) is not None:
-            out.cancel()
-
-        def done(task: asyncio.Task[None]) -> None:
-            self._crowd.leave(task, address)
-            self._shaking.discard(task)
-            if task.cancelled():
-                connection.close()
-
-        self._shaking.add(task)
-        task.add_done_callback(done)
-
-    async def _shake_hands(self, connection: socket.socket, address: str) -> None:
-        loop = asyncio.get_running_loop()
+        accept = self._loop.connect_accepted_socket
         try:
-            async with asyncio.timeout(self._patience):
-                await loop.connect_accepted_socket(self._enter, connection, ssl=self._context())
-        except (OSError, TimeoutError, LabcError) as error:  # SSLError is an OSError
+            context = self._context()
+        except LabcError as error:
             connection.close()
-            self.refused += 1
-            if isinstance(error, ConnectionError):  # a member as well does so, who found another way faster
-                logger.debug("a connection from %s broke off in its handshake: %s", address, error)
-            elif self._notices.is_due(address, loop.time()):
-                logger.warning("a connection from %s was refused: %s", address, _reason(error))
+            self._refuse(address, error)
+            return
+        try:
+            beginning = Beginning(
+                connection,
+                lambda: accept(self._enter, connection, ssl=context, ssl_handshake_timeout=self._patience),
+                encrypted=True,
+            )
+        except OSError as error:
+            self._refuse(address, error)
+            return
+        self._shaking.add(beginning)
+        if (out := self._crowd.enter(beginning, address)) is not None:
+            out.give_up()
+        beginning.task.add_done_callback(lambda _: self._done(beginning, address))
+
+    def _done(self, beginning: Beginning, address: str) -> None:
+        self._crowd.leave(beginning, address)
+        self._shaking.discard(beginning)
+        if not beginning.task.cancelled() and (error := beginning.task.exception()) is not None:
+            self._refuse(address, error)
+
+    def _refuse(self, address: str, error: BaseException) -> None:
+        self.refused += 1
+        if isinstance(error, ConnectionError) and not isinstance(error, ConnectionAbortedError):
+            # A member as well does so, who found another way faster.
+            logger.debug("a connection from %s broke off in its handshake: %s", address, error)
+        elif self._notices.is_due(address, time.monotonic()):
+            logger.warning("a connection from %s was refused: %s", address, _reason(error))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, LabcError):
         return f"this node can't show that it is a member itself ({error})"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not one of a member of this network ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         return f"it is no member of this network, or talks something else ({error.reason})"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, ConnectionAbortedError):  # how event loops say so
         return "it took too long to say who it is"
     return f"it broke off ({error})"

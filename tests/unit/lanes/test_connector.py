@@ -183,8 +183,7 @@ async def behind_a_door(place: Place, enter: Callable[[], asyncio.BaseProtocol])
     finally:
         door.close()
         async with asyncio.timeout(5):
-            while door._shaking:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await door.wait_closed()
 
 
 class Accepting:
