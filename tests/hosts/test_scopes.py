@@ -134,8 +134,10 @@ def greeting(*args, **kwargs):
     said = true_greeting(pool, *args, **kwargs)
     return replace(said, node_id={node_id!r}, host_id={host_id!r}, host_name='h1', node_name={truth.name!r})
 pool._greeting = greeting
-for lane in pool.lanes():
-    lane.close()
+async def close_lanes(rooms):
+    for lane in pool.lanes():
+        lane.close()
+labc.blocking.portal.run('close', close_lanes)
 server = next(r for r in node.rooms()._neighbourhood.directory.nodes() if r.name == 'server')
 def ask(name, *args):
     # Past all that looks for it: straight to the server, by the lane of a liar.
@@ -187,8 +189,10 @@ def greeting(*args, **kwargs):
     said = true_greeting(pool, *args, **kwargs)
     return replace(said, node_id={node_id!r}, host_id={host_id!r}, host_name='h1', node_name='neighbour')
 pool._greeting = greeting
-for lane in pool.lanes():
-    lane.close()
+async def close_lanes(rooms):
+    for lane in pool.lanes():
+        lane.close()
+labc.blocking.portal.run('close', close_lanes)
 server = next(r for r in node.rooms()._neighbourhood.directory.nodes() if r.name == 'server')
 async def asking(rooms):
     return await rooms._asking._caller.call_node(server, 'core.ping', [], 10.0)

@@ -71,12 +71,12 @@ class Scan:
         spares = self._ports[1:]
         ports = (self._ports[0], *spares[self._pass % len(spares) :][:1]) if spares else self._ports
         self._pass += 1
+        # One address after the other: of how many one asks in a second, the system has to look for as many neighbours.
         self._left = (
             Ask("scan", address, port)
-            for default_port in ports
             for place in self._ranges
-            for port in ([default_port] if place.port is None else [place.port] if default_port == ports[0] else [])
             for address in place.addresses()
+            for port in (ports if place.port is None else (place.port,))
         )
         self._running = True
         self._pass_began = now

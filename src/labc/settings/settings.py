@@ -86,9 +86,10 @@ class Settings:
         "Where `scan` searches, by IPv4. Empty: in all local subnets.",
     )
     scan_rate: float = _setting(
-        500.0,
+        300.0,
         kinds.number(1, 100_000),
-        "Datagrams that `scan` sends in a second. It needs two for each address, every 5 s if there is time.",
+        "Datagrams that `scan` sends in a second. It needs two for each address, every 5 s if there is time. Much "
+        "faster, the system may find no other neighbours meanwhile.",
     )
     scan_large: bool = _setting(
         False,

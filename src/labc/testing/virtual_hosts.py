@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 from labc.testing.namespaces import (
@@ -21,6 +23,8 @@ SUBNET = "10.213.0.0/24"
 """The hosts are ``.1``, ``.2`` and so on. Every lab has the same: nothing of it reaches the machine's network."""
 
 _MAX_HOSTS = 250
+_NEIGHBOURS = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+_MAX_NEIGHBOURS = 65536
 _labs = itertools.count(1)
 
 
@@ -28,7 +32,9 @@ class VirtualHosts:
     """Hosts ``h1``, ``h2``, ... on one Ethernet, from the beginning of a ``with`` statement to its end.
 
     Each has its own interfaces, addresses, routes, firewall and host name; the file system is the machine's.
-    What a killed test run has left behind is removed when the next one makes hosts.
+    What a killed test run has left behind is removed when the next one makes hosts. Until the machine starts anew, it
+    may know 65536 neighbours (``net.ipv4.neigh.default.gc_thresh3``): all its virtual hosts together, where each real
+    host may know 1024, mostly.
 
     Args:
         count: how many, at most 250.
@@ -77,6 +83,7 @@ class VirtualHosts:
             self._remove()
 
     def _build(self) -> None:
+        _allow_many_neighbours()
         add(self._switch)
         _set_ipv6(self._switch, "disable_ipv6", 1)  # the switch is to have no voice of its own
         command("ip", "-n", self._switch, "-batch", "-", stdin=_SWITCH)
@@ -107,6 +114,12 @@ address add {{address}}/24 dev {INTERFACE}
 link set {INTERFACE} up
 route add 224.0.0.0/4 dev {INTERFACE}
 """
+
+
+def _allow_many_neighbours() -> None:
+    with suppress(OSError):  # it is not for us to say
+        if int(_NEIGHBOURS.read_text()) < _MAX_NEIGHBOURS:
+            _NEIGHBOURS.write_text(str(_MAX_NEIGHBOURS))
 
 
 def _set_ipv6(namespace: str, key: str, value: int) -> None:
