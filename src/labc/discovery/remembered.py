@@ -66,7 +66,7 @@ def read(path: Path) -> list[Met]:
     """Nothing, if the file can't be understood: it is only a memory."""
     try:
         return msgspec.json.decode(read_text(path) or "{}", type=_File).roots
-    except (SettingsError, msgspec.DecodeError) as error:
+    except (SettingsError, ValueError) as error:
         logger.info("%s is not used: %s", path, error)
         return []
 

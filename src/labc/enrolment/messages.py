@@ -55,7 +55,7 @@ def parse_request(data: bytes) -> Request:
     """Raises InvitationError."""
     try:
         request = msgspec.msgpack.decode(data, type=Request)
-    except msgspec.MsgspecError:
+    except ValueError:
         raise InvitationError("the request can't be read") from None
     if request.version != VERSION:
         raise InvitationError("the two hosts have different versions of labc: use the same one on both")
@@ -66,7 +66,7 @@ def parse_answer(data: bytes) -> Accepted:
     """Raises InvitationError: it can't be read, or was declined, with the inviting host's sentence."""
     try:
         answer = msgspec.msgpack.decode(data, type=Accepted | Declined)
-    except msgspec.MsgspecError:
+    except ValueError:
         raise InvitationError("the inviting host's answer can't be read") from None
     if isinstance(answer, Declined):
         raise InvitationError(answer.sentence)

@@ -47,11 +47,12 @@ class Handover(Generic[T]):
         if not self._scheduled:
             self._scheduled = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self._loop.call_soon_threadsafe(self.drain)
             except RuntimeError:  # the loop is closed
                 self._items.clear()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Consume now what waits. On the loop."""
         self._scheduled = False
         items = []
         try:

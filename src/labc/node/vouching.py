@@ -119,7 +119,7 @@ class Vouching:
                 continue
             try:
                 told = msgspec.msgpack.decode(publication.payload, type=_Told)
-            except msgspec.MsgspecError:
+            except ValueError:
                 continue
             act = self._gossip.heard(told.number, bool(told.text), self._trust.number, now)
             if act == "take":

@@ -242,7 +242,7 @@ def forget(credentials: Credentials) -> None:
 def _loaded(text: bytes, place: Path) -> Credentials:
     try:
         about = msgspec.json.decode(text, type=About)
-    except msgspec.MsgspecError:
+    except ValueError:
         raise MembershipError(f"{place / _ABOUT} is damaged: remove {place}, and join the network again") from None
     if about.format != _FORMAT:
         raise MembershipError(f"{place} was made by another version of labc")

@@ -101,7 +101,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
             addresses = tuple(map(_unpacked_address, packed.addresses))
         except InvitationError:
             raise
-        except (msgspec.MsgspecError, ValueError, TypeError, IndexError, KeyError):
+        except (ValueError, TypeError, IndexError, KeyError):
             raise InvitationError(_TYPO) from None
         return cls(
             network=packed.network,

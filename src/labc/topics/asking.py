@@ -30,7 +30,7 @@ async def ask_for_last(fabric: Fabric, keeping: Keeping, topic: str, timeout: fl
     newest = keeping.find(topic)
     while True:
         for encoded in await fabric.ask(fabric.keys.retained_everywhere, question, max(0.01, deadline - loop.time())):
-            with suppress(msgspec.DecodeError):
+            with suppress(ValueError):
                 for kept in _decode(encoded).values:
                     if kept.topic == topic and (newest is None or kept.seconds > newest.seconds):
                         newest = kept

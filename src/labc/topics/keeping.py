@@ -214,14 +214,14 @@ class Keeping:
     def _pushed(self, publications: list[Publication]) -> None:
         """As the root."""
         for publication in publications:
-            with suppress(msgspec.DecodeError):
+            with suppress(ValueError):
                 self.adopt(_push(publication.payload).values, again=False)
 
     def take_over(self, encoded: bytes) -> None:
         """From a node of this host that leaves: what only it has kept, to be given to the root.
 
         Raises:
-            msgspec.DecodeError: it is not that.
+            ValueError: it is not that.
         """
         self.adopt(_push(encoded).values, again=True)
 
@@ -357,7 +357,7 @@ class Keeping:
         key = self._fabric.keys.retained_take(self._here.host_id)
         answers = await self._fabric.ask(key, _encode(push), _WAIT_AT_MOST)
         for answer in answers:
-            with suppress(msgspec.DecodeError):
+            with suppress(ValueError):
                 missing = set(_taken(answer).missing)
                 self._settled(kept for kept in values if kept.topic not in missing)
                 for topic in missing:

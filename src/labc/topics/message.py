@@ -128,7 +128,7 @@ def count(attachment: bytes | None) -> int:
         return 1
     try:
         return len(_decode_origin(attachment).times) or 1
-    except msgspec.DecodeError:
+    except ValueError:
         return 1
 
 
@@ -136,7 +136,7 @@ def _origin(attachment: bytes) -> _Origin | None:
     """None: another program's attachment."""
     try:
         origin = _decode_origin(attachment)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
     return origin if all(map(is_time, origin.times or (origin.seconds,))) else None
 

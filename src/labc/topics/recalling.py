@@ -248,7 +248,7 @@ class Recalling:
 
         def take(encoded: list[bytes]) -> None:
             for each in encoded:
-                with suppress(msgspec.DecodeError):
+                with suppress(ValueError):
                     answer = _decode(each)
                     for feed in feeds:
                         if not feed.closed:

@@ -21,7 +21,7 @@ from labc.fabric import Handover
 logger = logging.getLogger("labc.topics")
 
 _MAX_WAITING = 10_000
-_MUCH = _MAX_WAITING // 2
+"""Messages for one node, here and on their way to the loop."""
 _ROOM_WITHIN = 0.1
 _STUCK_AFTER = 1.0
 """Seconds without an answer after which nobody waits for a node any more."""
@@ -100,9 +100,12 @@ class Telling:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._outboxes: dict[str, _Outbox] = {}
-        self._inbox = Handover[tuple[Iterable[str], Told]](self._loop, self._arrived, _MAX_WAITING)
-        self._is_crowded = False
-        """Whether a node that takes messages has half as many waiting as it may."""
+        self._inbox = Handover[tuple[Iterable[str], Told]](self._loop, self._arrived, _MAX_WAITING, self._overflowed)
+        self._lock = threading.Lock()
+        self._entered = self._entered_bytes = 0
+        """What is in the inbox."""
+        self._most = self._most_bytes = 0
+        """What waits for the node for which most does, of those that take messages."""
         self._looking = False
         self._closed = False
         self._dropped = 0
@@ -116,9 +119,14 @@ class Telling:
     def put(self, node_ids: Iterable[str], told: Told) -> None:
         """Tell these nodes, soon. From any thread; one that is not the loop's waits for room, as long as the nodes
         take messages, and 0.1 s at most while they don't."""
-        if self._has_much and threading.get_ident() != self._loop_thread:
-            self._wait_for_room()
+        size = len(told.payload)
+        on_loop = threading.get_ident() == self._loop_thread
+        if on_loop or not self._wait_for_room(size):
+            with self._lock:
+                self._enter(size)
         self._inbox.put((node_ids, told))
+        if on_loop and not self._has_room(0):
+            self._inbox.drain()
 
     async def close(self, within: float) -> None:
         """What waits still goes out, within so many seconds."""
@@ -130,20 +138,41 @@ class Telling:
         for task in sending:
             task.cancel()
 
-    @property
-    def _has_much(self) -> bool:
-        return self._is_crowded or self._inbox.waiting > _MUCH
+    def _has_room(self, size: int) -> bool:
+        """Whether nothing will have to go for one more message of so many bytes."""
+        count, waiting_bytes = self._entered + self._most, self._entered_bytes + self._most_bytes
+        return count < _MAX_WAITING and (waiting_bytes + size <= _MAX_BYTES or not count)
 
-    def _wait_for_room(self) -> None:
+    def _enter(self, size: int) -> None:
+        self._entered += 1
+        self._entered_bytes += size
+
+    def _wait_for_room(self, size: int) -> bool:
+        """Whether there is room for it; then it has entered."""
         patience = time.monotonic() + _ROOM_WITHIN
-        left = self._inbox.waiting
-        while self._has_much and not self._closed:
-            if self._inbox.waiting < left or self._is_crowded:  # which it is only while something moves
+        before = self._entered
+        while not self._closed:
+            with self._lock:
+                if self._has_room(size):
+                    self._enter(size)
+                    return True
+            if self._entered < before or self._most:  # something moves
                 patience = time.monotonic() + _ROOM_WITHIN
-            left = self._inbox.waiting
+            before = self._entered
             if time.monotonic() >= patience:
-                return
+                break
             time.sleep(_LOOK_EVERY)
+        return False
+
+    def _overflowed(self, item: tuple[Iterable[str], Told]) -> int:
+        self._left([item])
+        return 1
+
+    def _left(self, items: Sequence[tuple[Iterable[str], Told]]) -> None:
+        """They are in the inbox no more."""
+        with self._lock:
+            self._entered -= len(items)
+            self._entered_bytes -= sum(len(told.payload) for _, told in items)
 
     def _arrived(self, items: list[tuple[Iterable[str], Told]]) -> None:
         own: list[Told] = []
@@ -153,9 +182,10 @@ class Telling:
                     own.append(told)
                 else:
                     self._put(node_id, told)
+        self._look()
+        self._left(items)
         if own:
             self._take(own)
-        self._look()
 
     def _put(self, node_id: str, told: Told) -> None:
         box = self._outboxes.setdefault(node_id, _Outbox())
@@ -168,9 +198,10 @@ class Telling:
     def _look(self) -> None:
         """A node that has stopped holds nobody up: what waits for it is dropped in the end."""
         moving = time.monotonic() - _STUCK_AFTER
-        crowded = [box for box in self._outboxes.values() if len(box.waiting) > _MUCH and box.moved > moving]
-        self._is_crowded = bool(crowded)
-        if crowded and not self._looking:
+        boxes = [box for box in self._outboxes.values() if box.moved > moving]
+        self._most = max((len(box.waiting) for box in boxes), default=0)
+        self._most_bytes = max((box.bytes for box in boxes), default=0)
+        if self._most and not self._looking:
             self._looking = True
             self._loop.call_later(_ROOM_WITHIN, self._look_again)
 
@@ -189,7 +220,7 @@ class Telling:
                 except (LabcError, TimeoutError) as error:  # it may still take them, or not
                     self._count(len(some), node_id, str(error))
                 box.moved = time.monotonic()
-                if self._is_crowded:
+                if not self._has_room(_ENOUGH_BYTES):
                     self._look()
         finally:
             box.sending = None

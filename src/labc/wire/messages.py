@@ -82,7 +82,7 @@ def decode_many(data: Data) -> list[Arguments | CarryError]:
     except (CarryError, TypeError):
         try:
             parts = _split(data)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             raise CarryError("arguments", f"can't be decoded: {error}") from error
     found: list[Arguments | CarryError] = []
     for part in parts:

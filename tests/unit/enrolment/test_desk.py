@@ -7,6 +7,7 @@ import pytest
 from labc.enrolment.desk import Desk
 from labc.enrolment.messages import (
     MAX_REQUEST_BYTES,
+    VERSION,
     Accepted,
     Declined,
     Request,
@@ -78,7 +79,10 @@ def test_messages_there_and_back() -> None:
         parse_answer(framed(Declined("not today"))[4:])
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff", framed(Request(2, SECRET, "h", "pem"))[4:]])
+NO_TEXT = framed(Request(VERSION, SECRET, "hhh", "pem"))[4:].replace(b"hhh", b"h\x80h")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xff", framed(Request(2, SECRET, "h", "pem"))[4:], NO_TEXT])
 def test_bad_messages(data: bytes) -> None:
     with pytest.raises(InvitationError):
         parse_request(data)

@@ -94,6 +94,7 @@ origins = st.one_of(
 @example(payload=b"\x91" * 100_000, origin=None, encoding="application/msgpack")
 @example(payload=b"\x81\x80\x00", origin=None, encoding="application/msgpack")
 @example(payload=b"\xc7\x0c\xff" + b"\xff" * 12, origin=None, encoding="application/msgpack")
+@example(payload=b"", origin=b"\x95\xa2\x00\x80", encoding="")
 @example(payload=b"\x92\x90\x80", origin=msgspec.msgpack.encode(["", "", "", math.inf, [3]]), encoding="")
 @example(payload=b"\x92\x90\x80", origin=msgspec.msgpack.encode(["", "", "", 0, [-1, 4]]), encoding="")
 @example(payload=b"\x92\x90\x80", origin=msgspec.msgpack.encode(["", "", "", 0, [3, 0]]), encoding="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -195,6 +196,56 @@ def test_a_thread_waits_for_a_node_that_takes_what_comes_and_nothing_is_lost() -
         await asyncio.to_thread(publish)
         await settle(lambda: len(nodes.taken["taker"]) == count)
         assert made.dropped == 0
+        await made.close(0.1)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("size", [1, 100], ids=["count", "bytes"])
+def test_what_threads_publish_has_room_with_what_waits_already(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However the loop's turns fall: what waits for the node and what is on its way there count together."""
+    monkeypatch.setattr(telling, "_MAX_WAITING", 1000)
+    monkeypatch.setattr(telling, "_MAX_BYTES", 50_000)
+    most = min(1000, 50_000 // size)
+
+    def publish(made: telling.Telling, count: int) -> None:
+        for _ in range(count):
+            made.put(["taker"], told(0, size))
+
+    async def check(before: int) -> None:
+        nodes = Nodes()
+        nodes.stopped["taker"] = asyncio.Event()
+        made = telling.Telling(nodes.send, "here", lambda told: None)
+        publish(made, before)
+        await asyncio.sleep(0)
+        thread = threading.Thread(target=publish, args=(made, most))
+        thread.start()
+        thread.join(0.5)  # without a turn of the loop
+        assert thread.is_alive() == (before > 0)
+        await asyncio.sleep(0)
+        assert made.dropped == 0
+        nodes.stopped["taker"].set()
+        await settle(lambda: sum(nodes.together) == before + most)
+        await asyncio.to_thread(thread.join)
+        assert made.dropped == 0
+        await made.close(0.1)
+
+    for before in (0, most // 4, most // 2, most - 1):
+        asyncio.run(check(before))
+
+
+def test_a_coroutine_that_publishes_without_a_pause_keeps_what_waits_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_MAX_BYTES", 1000)
+
+    async def check() -> None:
+        nodes = Nodes()
+        nodes.stopped["taker"] = asyncio.Event()
+        made = telling.Telling(nodes.send, "here", lambda told: None)
+        for number in range(100):
+            made.put(["taker"], told(number, 300))
+        assert made.dropped >= 100 - 3 - 3  # there, and on their way
+        nodes.stopped["taker"].set()
+        await settle(lambda: nodes.taken and nodes.taken["taker"][-1] == "99")
         await made.close(0.1)
 
     asyncio.run(check())
