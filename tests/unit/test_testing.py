@@ -119,6 +119,34 @@ def test_a_stopped_program_prints_nothing_until_it_goes_on() -> None:
         program.expect("two")
 
 
+def test_when_it_has_stopped_none_of_its_threads_moves() -> None:
+    source = """
+        import threading
+        def run():
+            while True:
+                sum(range(1000))
+        for _ in range(8):
+            threading.Thread(target=run, daemon=True).start()
+        print("running")
+        run()
+    """
+    with python_program(source) as program:
+        program.expect("running")
+        for _ in range(20):
+            program.stop()
+            tasks = Path(f"/proc/{program.pid}/task")
+            states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()]
+            assert states == ["T"] * 9
+            program.stop()
+            program.cont()
+
+
+def test_stopping_what_has_ended_is_harmless() -> None:
+    with python_program("pass") as program:
+        program.process.wait()
+        program.stop()
+
+
 def test_much_output_blocks_nobody() -> None:
     with python_program("for i in range(100_000): print('x' * 50)\nprint('done')") as program:
         program.expect("done", timeout=30.0)

@@ -21,6 +21,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
+import psutil
+
+_STOPS_WITHIN = 10.0
+
 Stream = Literal["stdout", "stderr"]
 
 
@@ -61,6 +65,7 @@ class Program:
         self._changed = threading.Condition()
         self._lines: dict[Stream, _Lines] = {"stdout": _Lines(), "stderr": _Lines()}
         self._closed = False
+        self._stopped = False
         self._wake_read, self._wake_write = os.pipe()
         self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
         self._reader.start()
@@ -143,11 +148,28 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Freeze it (SIGSTOP): the process stays, its connections too, and nothing in it moves until :meth:`cont`."""
+        """Freeze it (SIGSTOP): the process stays, its connections too, and nothing in it moves until :meth:`cont`.
+
+        Returns when it has stopped: on a busy machine its threads may go on for some milliseconds.
+
+        Raises:
+            TimeoutError: it had not stopped after ten seconds.
+        """
+        if self._stopped:
+            return
         self.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + _STOPS_WITHIN
+        while self.process.poll() is None:
+            if _has_stopped(self.pid):
+                self._stopped = True
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(self._report("did not stop"))
+            time.sleep(0.0005)
 
     def cont(self) -> None:
         """Let a stopped program go on (SIGCONT)."""
+        self._stopped = False
         self.send_signal(signal.SIGCONT)
 
     def wait(self, timeout: float = 10.0) -> int:
@@ -271,3 +293,13 @@ def python_program(
     except BaseException:
         directory.cleanup()
         raise
+
+
+def _has_stopped(pid: int) -> bool:
+    """Whether this child has just stopped, with all its threads."""
+    if hasattr(os, "waitid"):
+        try:
+            return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG) is not None
+        except ChildProcessError:  # it has just ended
+            return False
+    return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
