@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": set(),
     **dict.fromkeys(PURE, BASE),
     "security": {"errors"},
-    "discovery": BASE | KEYS,
+    "discovery": BASE | KEYS | {"version"},
     "fabric": BASE | PURE | KEYS | {"discovery"},
     "lanes": BASE | PURE | KEYS,
     "enrolment": BASE | KEYS | {"lanes"},
@@ -49,8 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "": BELOW | CAPABILITIES | {"node", "aio", "blocking", "eventstreams", "version"},
     "testing": BASE | {"node", "fabric"},
     **dict.fromkeys(("gateway", "bridges", "host"), PUBLIC),
+    # it looks at the network from outside as well: at ports and datagrams
+    "doctor": PUBLIC | KEYS | {"discovery", "fabric", "lanes"},
     # `labc serve` has to know what a program registered, and outlive its serve()
-    "cli": PUBLIC | KEYS | {"blocking", "enrolment"},
+    "cli": PUBLIC | KEYS | {"blocking", "doctor", "enrolment"},
     "__main__": {"cli"},
 }
 """Room (or module directly in labc) -> the other ones that it may import."""
@@ -96,6 +98,7 @@ def breaches(source: Path) -> list[str]:
         tree = ast.parse(text, str(path))
         room = room_of(module_name(path))
         problems = [*size_problems(text, tree), *import_problems(room, imports(path, tree, source))]
+        problems += decoding_problems(tree)
         if room not in ONLY_IN["ssl"]:
             problems += transport_problems(tree)
         if path.name == "__init__.py":
@@ -178,6 +181,18 @@ def size_problems(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, f"{node.name}() has {lines} lines, and {MAX_FUNCTION_LINES} is the limit"
 
 
+def decoding_problems(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        caught: list[ast.expr] = []
+        if isinstance(node, ast.ExceptHandler) and node.type:
+            caught = [node.type]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("suppress", "contextlib.suppress"):
+            caught = node.args
+        for name in ast.walk(ast.Tuple(caught)):
+            if isinstance(name, ast.Attribute) and name.attr in ("MsgspecError", "DecodeError"):
+                yield node.lineno, "catch ValueError: decoding a text that is no UTF-8 raises that, and not msgspec's"
+
+
 def logic_problems(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """What an __init__.py holds besides its docstring, imports, and names given to what is there already."""
     statements = [statement for node in tree.body for statement in (node.body if is_typing_block(node) else [node])]
@@ -238,6 +253,11 @@ BAD = {
     "long file": ("node.py", "\n" * 601, "601 lines, and 600 is the limit"),
     "long function": ("node.py", "async def f():\n" + "    pass\n" * 80, "f() has 81 lines, and 80 is the limit"),
     "a call in init": ("__init__.py", "version = find()", "no logic in __init__.py: version = find()"),
+    "decoding": (
+        "topics/a.py",
+        "import msgspec\ntry:\n    pass\nexcept (OSError, msgspec.DecodeError):\n    pass",
+        "catch ValueError",
+    ),
     "a function in init": ("wire/__init__.py", "def f():\n    pass", "no logic in __init__.py: def f():"),
 }
 

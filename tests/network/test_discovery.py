@@ -17,6 +17,7 @@ from keyed import make_members
 
 from labc.discovery import Carrier
 from labc.discovery.datagrams import Datagram, decode, encode, hello, network_digest, opened, sealed
+from labc.discovery.description import description_in, who_are_you, who_is_there
 from labc.discovery.plan import Plan
 from labc.discovery.subnets import Address
 from labc.fabric import root_ports
@@ -31,7 +32,7 @@ def make(network: str, credentials: Credentials | None = None, **settings: objec
     realm = credentials.realm if credentials else network
     ports = root_ports(realm)
     group_port = int(scouting_address(realm).rpartition(":")[2])
-    return Carrier(Settings(network=network, **settings), ports, ports[0], group_port, credentials)  # type: ignore[arg-type]
+    return Carrier(Settings(network=network, **settings), ports, ports[0], group_port, "bench", credentials)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -270,3 +271,43 @@ def test_the_router_of_a_keyed_network_is_told_of_members_only(network: str, mem
                     router.recv(1000)
             finally:
                 carrier.close()
+
+
+def test_anybody_is_told_who_is_there_and_who_that_is(network: str, asker: socket.socket) -> None:
+    carrier = make(network, discovery=("scan",))
+    carrier.start(OWN, frozenset)
+    try:
+        place = ("127.0.0.1", root_ports(network)[0])
+        asker.sendto(who_is_there(b"a token!"), place)
+        answer = decode(asker.recv(2048))
+        assert answer == Datagram(True, network_digest(network), place[1], b"a token!", OWN)
+        ask = who_are_you(b"a token?")
+        asker.sendto(ask, place)
+        data = asker.recv(2048)
+        assert len(data) < len(ask)
+        told = description_in(data, b"a token?")
+        assert told is not None
+        assert (told.host, told.network, told.root_id, told.port) == ("bench", network, OWN, place[1])
+        assert (told.digest, told.keyed, told.methods) == (network_digest(network), False, ["scan"])
+        assert abs(told.time - time.time()) < 5
+        assert carrier.heard() == []
+    finally:
+        carrier.close()
+
+
+def test_strangers_are_told_no_names_of_a_keyed_network(network: str, asker: socket.socket, tmp_path: Path) -> None:
+    credentials = make_members(tmp_path, network, ["h"])["h"]
+    carrier = make(network, credentials)
+    carrier.start(OWN, frozenset)
+    try:
+        place = ("127.0.0.1", root_ports(credentials.realm)[0])
+        asker.sendto(who_are_you(b"a token?"), place)
+        data = asker.recv(2048)
+        told = description_in(data, b"a token?")
+        assert told is not None
+        assert told.keyed
+        assert (told.host, told.network, told.version, told.methods) == ("", "", "", [])
+        assert network.encode() not in data
+        assert b"bench" not in data
+    finally:
+        carrier.close()

@@ -17,9 +17,12 @@ import time
 from collections.abc import Callable, Set
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from labc.discovery.acquaintances import Heard
 from labc.discovery.asking import EVERYBODY, LOOPBACK, Ask
 from labc.discovery.datagrams import MAX_BYTES, hello, is_scout
+from labc.discovery.description import PROTOCOL, Description
 from labc.discovery.interfaces import addresses_now
 from labc.discovery.names import Names
 from labc.discovery.plan import AFTER_SLEEP, SLEPT, Plan, Root, locators
@@ -36,6 +39,7 @@ from labc.discovery.sockets import (
 from labc.discovery.subnets import Address
 from labc.security import Credentials
 from labc.settings import Settings, host_place
+from labc.version import __version__
 
 logger = logging.getLogger("labc.discovery")
 
@@ -64,9 +68,11 @@ class Carrier:
         ports: tuple[int, ...],
         port: int,
         group_port: int,
+        host: str,
         credentials: Credentials | None = None,
     ) -> None:
         self._settings = settings
+        self._host = host
         self._network = credentials.realm if credentials else settings.network
         self._secret = credentials.secret if credentials else None
         self._protocol = "tls" if credentials else "tcp"
@@ -253,6 +259,8 @@ class Carrier:
                 address, port = source
                 if sock is self._ears and is_scout(data) and not plan.is_keyed:
                     self._answer_scout(plan, address, port, now)
+                elif (told := plan.tell_anybody(data, lambda: self._describe(plan), now)) is not None:
+                    self._send(told, source)
                 elif (answer := plan.take(data, address, port, sock is self._ears, now)) is not None:
                     self._say(plan, answer, source)
             elif sock is self._tap and is_scout(data) and source[0] == LOOPBACK:
@@ -262,6 +270,20 @@ class Carrier:
         """A program of the engine's own looks for routers in the local network."""
         if plan.may_answer(now) and (own := address_towards(address)) is not None:
             self._send(hello(plan.root_id, [f"tcp/{own}:{self._port}"]), (address, port))
+
+    def _describe(self, plan: Plan) -> Description:
+        about = Description(
+            protocol=PROTOCOL,
+            digest=plan.digest,
+            root_id=plan.root_id,
+            port=self._port,
+            time=time.time(),
+            keyed=plan.is_keyed,
+        )
+        if plan.is_keyed:
+            return about
+        methods = list(self._settings.discovery)
+        return replace(about, host=self._host, network=self._network, version=__version__, methods=methods)
 
     def _say(self, plan: Plan, data: bytes, place: tuple[str, int]) -> None:
         if plan.is_keyed:

@@ -6,12 +6,13 @@ The shell around it is :mod:`labc.discovery.carrier`; nothing here touches a soc
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 from labc.discovery.acquaintances import Acquaintances, Introduction
 from labc.discovery.asking import LOOPBACK, NEIGHBOURS, Ask, Asking
 from labc.discovery.datagrams import TOKEN_BYTES, Datagram, decode, encode, network_digest, opened, sealed
+from labc.discovery.description import Description, asks_who_is_there, asks_who_you_are, described
 from labc.discovery.scanning import Scan
 from labc.discovery.subnets import Address, local_ranges
 from labc.settings import MAX_SCANNED, Settings, address_range
@@ -167,6 +168,19 @@ class Plan:
         if linked and (by_multicast or not self.may_answer(now)):
             return None
         return encode(Datagram(True, self._digest, self._root.port, datagram.token, self._root.root_id))
+
+    def tell_anybody(self, data: bytes, describe: Callable[[], Description], now: float) -> bytes | None:
+        """The answer to who asks all there are, of whatever network, if this is such an ask. It is sent as it is."""
+        if (token := asks_who_you_are(data)) is not None and self.may_answer(now):
+            return described(token, describe())
+        if (token := asks_who_is_there(data)) is not None and self.may_answer(now):
+            return encode(Datagram(True, self._digest, self._root.port, token, self._root.root_id))
+        return None
+
+    @property
+    def digest(self) -> bytes:
+        """Of the network."""
+        return self._digest
 
     def introductions(self, now: float) -> list[Introduction]:
         """Of whom the own root is to be told now; it counts as done."""

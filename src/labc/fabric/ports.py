@@ -31,6 +31,16 @@ def scouting_address(network: str) -> str:
     return f"{_MULTICAST_GROUP}:{_MULTICAST_PORT + _slot(network)}"
 
 
+def every_first_port() -> range:
+    """The first port of each network that has no other ``root_port``."""
+    return range(DEFAULT_ROOT_PORT, DEFAULT_ROOT_PORT + RANGE * (_SLOTS + 1), RANGE)
+
+
+def every_multicast_port() -> range:
+    """Where the roots of all networks find each other."""
+    return range(_MULTICAST_PORT, _MULTICAST_PORT + _SLOTS + 1)
+
+
 def router_id_prefix(network: str) -> str:
     """With what the engine's ids of the roots of this network begin, in hexadecimal digits: others can take part, too,
     or have the same multicast address by chance."""

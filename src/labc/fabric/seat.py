@@ -234,7 +234,7 @@ class Seat:
 
         group_port = int(scouting_address(self._realm).rpartition(":")[2])
         try:
-            return Carrier(self._settings, self._ports, port, group_port, self._credentials)
+            return Carrier(self._settings, self._ports, port, group_port, self._here.host, self._credentials)
         except OSError as error:
             how = "not looked for" if self._credentials else "looked for by multicast only"
             logger.warning("other hosts are %s, as discovery can't start: %s", how, error)

@@ -64,6 +64,12 @@ def reachable(addresses: Iterable[str], same_host: bool) -> list[str]:
     ]
 
 
+def endpoints(addresses: Iterable[str]) -> list[tuple[str, int]]:
+    """PURE. Hosts and ports of those that are of TCP, encrypted or not."""
+    found = (tcp_endpoint(address) or tcp_endpoint(address, "tls") for address in addresses)
+    return [each for each in found if each is not None]
+
+
 def own_ips() -> list[str]:
     """The addresses of this host's interfaces that are up, now: first IPv4, without loopback and link-local."""
     import psutil  # takes 20 ms that a program without lanes need not spend

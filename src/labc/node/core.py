@@ -10,14 +10,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from labc.directory import CORE, Directory, NodeRecord, check_scope, reaches
 from labc.fabric import Fabric
 from labc.functions import Provider, Registration, current_call
 from labc.lanes import Pool
+from labc.lanes.addresses import endpoints, reachable
+from labc.lanes.knocking import best, knock
+from labc.node.details import Question
 from labc.registry import Registry
 from labc.settings import Settings
 from labc.topics import Topics
 from labc.version import __version__
+
+_KNOCK_WITHIN = 1.0
+_MAX_KNOCKS = 16
 
 Offered = Callable[[], Iterable[Registration[..., Any]]]
 
@@ -45,8 +53,17 @@ class Core:
         self._pool = pool
         self._fabric = fabric
         self._started = time.time()
-        own = (self._ping, self._info, self._functions, self._subscriptions, self._nodes, self._stats)
-        names = ("ping", "info", "functions", "topics", "nodes", "stats")
+        own = (
+            self._ping,
+            self._info,
+            self._functions,
+            self._subscriptions,
+            self._nodes,
+            self._stats,
+            self._heard,
+            self._knock,
+        )
+        names = ("ping", "info", "functions", "topics", "nodes", "stats", "heard", "knock")
         none: Registry[Registration[..., Any]] = Registry()
         self.functions: dict[str, Registration[..., Any]] = {
             CORE + name: Registration[..., Any](none, function, CORE + name, "loop")
@@ -111,6 +128,26 @@ class Core:
             },
             "lanes": len(self._pool.lanes()),
         }
+
+    async def _heard(self) -> list[dict[str, Any]]:
+        """If this node is its host's root: the roots of other hosts that it heard, by which methods of discovery, and
+        how many seconds ago."""
+        return [
+            {"root": each.root_id, "address": each.address, "methods": each.methods, "linked": each.linked}
+            for each in self._fabric.heard()
+        ]
+
+    async def _knock(self) -> str | None:
+        """What connections from here to the caller meet at the best of its addresses: "open", "refused", "silent" or
+        "no way". None: it has none."""
+        caller = self._caller()
+        if caller is None:
+            return None
+        key = self._fabric.keys.ask(current_call().node_id)
+        answers = await self._fabric.ask(key, Question.ADDRESSES, _KNOCK_WITHIN)
+        addresses = msgspec.msgpack.decode(answers[0], type=list[str]) if answers else []
+        places = endpoints(reachable(addresses, caller.host_id == self._here.host_id))
+        return best(list((await knock(places[:_MAX_KNOCKS], _KNOCK_WITHIN)).values()))
 
     def functions_for(self, caller: NodeRecord | None) -> list[dict[str, Any]]:
         """Those that are listed for this caller; None: for this node itself."""

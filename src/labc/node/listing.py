@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
-from labc.directory import CORE, SCOPES, WIDEST, Addressing, Endpoint, NodeRecord, distance
+from labc.directory import CORE, SCOPES, WIDEST, Addressing, NodeRecord, distance
 from labc.errors import LabcError
 from labc.fabric import Fabric, Neighbourhood
 from labc.functions import Caller, Options
-from labc.lanes import tcp_endpoint
+from labc.lanes.addresses import endpoints
 from labc.node.core import Core
 from labc.node.details import Catalogue, Details, FunctionDetails, FunctionInfo, NodeInfo, Question
 
@@ -103,9 +103,9 @@ class Listing:
     async def learn_endpoints(self) -> None:
         """For what is looked up by an address or a port."""
         told = await self._ask_all(Question.DETAILS, Details, Options(timeout=_ENDPOINTS_WITHIN))
-        endpoints = {node_id: list(filter(None, map(_endpoint, each.addresses))) for node_id, each in told.items()}
         hosts = {node.id: node.host_id for node in self._everybody()}
-        self._addressing.learn(endpoints, hosts, time.monotonic())
+        places = {node_id: endpoints(each.addresses) for node_id, each in told.items()}
+        self._addressing.learn(places, hosts, time.monotonic())
 
     # Within.
 
@@ -145,7 +145,7 @@ class Listing:
 
         def take(answers: list[bytes]) -> None:
             for answer in answers:
-                with suppress(msgspec.DecodeError):
+                with suppress(ValueError):
                     told = msgspec.msgpack.decode(answer, type=kind)
                     found[told.node_id] = told
             self._neighbourhood.wake()
@@ -181,10 +181,6 @@ class Listing:
                 asking.result()
         finally:
             asking.cancel()
-
-
-def _endpoint(address: str) -> Endpoint | None:
-    return tcp_endpoint(address) or tcp_endpoint(address, "tls")
 
 
 def _has_narrow(catalogue: Catalogue | None) -> bool:
