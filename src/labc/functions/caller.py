@@ -456,8 +456,8 @@ class Caller:
             details.append(f"with scope {options.scope!r} only what is so near counts")
         elif _count_hosts(nodes) <= 1 and not (elsewhere or near or lost):
             details.append(
-                "no other host was seen; if there should be one, multicast may be blocked between the hosts, "
-                f"or it uses another network name than {self._settings.network!r}"
+                "no other host was seen; if there should be one, multicast may be blocked, or it uses another network "
+                f"name than {self._settings.network!r}: `labc doctor` finds out"
             )
         return NotFoundError(
             name,
