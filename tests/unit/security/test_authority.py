@@ -109,6 +109,16 @@ def test_a_new_network_and_its_files() -> None:
     assert list(credentials.folder.parent.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
+def test_nobody_else_can_see_or_move_memberships() -> None:
+    before = os.umask(0o002)  # as many systems have it, also where all users are in one group
+    try:
+        networks = create("lab1", "h1", datetime.now(UTC)).folder.parent
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(networks.stat().st_mode) == 0o700
+
+
 def test_members_revoking_and_editions(tmp_path: Path) -> None:
     members = make_members(tmp_path, "lab1", ["h1", "h2", "h3"])
     assert issued(members["h1"]) == {0: "h1", 1: "h2", 2: "h3"}
