@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from labc.errors import InvitationError, MembershipError
@@ -176,9 +176,8 @@ def take_seat(credentials: Credentials, authority: Authority, host: str, now: da
         if seat in taken:
             continue
         if seat not in trust.seats:  # all of the batch are taken: begin another one
-            more = range(seat, min(seat + SEATS, MAX_SEATS))
-            trust = authority.trust(trust.number + 1, trust.seats.union(more), now)
-            folder.write_private(credentials.trust, trust.text())
+            more = frozenset(range(seat, min(seat + SEATS, MAX_SEATS)))
+            trust = _change(credentials, authority, more.union, now)
         try:
             with (credentials.folder / ISSUED / str(seat)).open("x", encoding="utf-8") as file:
                 file.write(host)
@@ -199,10 +198,21 @@ def issued(credentials: Credentials) -> dict[int, str]:
 
 def revoke(credentials: Credentials, seats: Iterable[int], now: datetime) -> Trust:
     """Trust these seats no more, from now on here; the others hear of it from the programs that run here."""
-    authority = Authority.of(credentials)
-    trust = credentials.read_trust()
-    newer = authority.trust(trust.number + 1, trust.seats.difference(seats), now)
-    folder.write_private(credentials.trust, newer.text())
+    gone = frozenset(seats)
+    return _change(credentials, Authority.of(credentials), lambda good: good - gone, now)
+
+
+def _change(
+    credentials: Credentials, authority: Authority, change: Callable[[frozenset[int]], frozenset[int]], now: datetime
+) -> Trust:
+    """The next edition of whom to trust. Raises MembershipError: it can't be kept, and nothing has changed."""
+    try:
+        with folder.locked(credentials.folder):
+            trust = credentials.read_trust()
+            newer = authority.trust(trust.number + 1, change(trust.seats), now)
+            folder.write_private(credentials.trust, newer.text())
+    except OSError as error:
+        raise MembershipError(f"{credentials.trust} can't be written: {error.strerror}; nothing was changed") from None
     return newer
 
 
@@ -211,12 +221,14 @@ def adopt(credentials: Credentials, text: str) -> bool:
 
     Raises:
         MembershipError: it is damaged, or not signed by the authority.
+        OSError: it can't be kept.
     """
     trust = Trust.parse(text)
-    if trust.number <= credentials.read_trust().number:
-        return False
-    check_signature(trust, credentials.root.read_text(encoding="utf-8"))
-    folder.write_private(credentials.trust, text)
+    with folder.locked(credentials.folder):
+        if trust.number <= credentials.read_trust().number:
+            return False
+        check_signature(trust, credentials.root.read_text(encoding="utf-8"))
+        folder.write_private(credentials.trust, text)
     return True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from keyed import data_of, make_members
 
 from labc.errors import InvitationError, MembershipError
-from labc.security import credentials_of, memberships
+from labc.security import Credentials, credentials_of, memberships
 from labc.security.authority import (
     MEMBER_LIFE,
     Authority,
@@ -141,6 +143,35 @@ def test_members_revoking_and_editions(tmp_path: Path) -> None:
     with pytest.raises(MembershipError, match="not signed"):
         adopt(members["h2"], Authority.new("lab1", NOW).trust(9, range(SEATS), NOW).text())
     assert members["h2"].read_trust().text() == text
+
+
+def test_two_revoked_at_the_same_time_are_both_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = create("lab1", "h0", datetime.now(UTC))
+    read = Credentials.read_trust
+    both_read = threading.Barrier(2)
+
+    def read_at_the_same_time(self: Credentials) -> Trust:
+        trust = read(self)
+        with suppress(threading.BrokenBarrierError):
+            both_read.wait(0.3)  # which must not happen
+        return trust
+
+    monkeypatch.setattr(Credentials, "read_trust", read_at_the_same_time)
+    threads = [threading.Thread(target=revoke, args=(credentials, [seat], NOW)) for seat in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trust = read(credentials)
+    assert not trust.seats & {1, 2}
+    assert trust.number == 3
+
+
+def test_revoking_that_can_not_be_kept_says_so() -> None:
+    credentials = create("lab1", "h0", datetime.now(UTC))
+    (credentials.folder / ".lock").mkdir()  # as good as a full disk
+    with pytest.raises(MembershipError, match="nothing was changed"):
+        revoke(credentials, [1], NOW)
 
 
 def test_seats_beyond_the_first_batch() -> None:
