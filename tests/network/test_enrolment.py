@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 from keyed import data_of
 
@@ -177,6 +178,26 @@ def test_a_request_that_is_nonsense_gets_a_sentence_and_harms_nobody(inviting: I
             with contextlib.suppress(OSError):
                 answer = connection.recv(4096)
                 assert b"certificate" not in answer
+    assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
+
+
+def test_what_a_stranger_sends_behind_his_request_is_not_kept(inviting: Inviting, tmp_path: Path) -> None:
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    process, chunk = psutil.Process(), bytes(1 << 20)
+    before = process.memory_info().rss
+    with (
+        socket.create_connection(("127.0.0.1", waiting.invitation.port), 5.0) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(b"\x00\x00\x00\x05hello")
+        most = 0
+        with contextlib.suppress(OSError):  # it may have had enough
+            for _ in range(200):
+                connection.sendall(chunk)
+                most = max(most, process.memory_info().rss - before)
+        assert most < 50 << 20
     assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
 
 

@@ -174,8 +174,10 @@ class Visit(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        if self.answered:  # what else comes is of no use, and of any length
+            return
         self._received += data
-        if self.answered or len(self._received) < LENGTH_BYTES:
+        if len(self._received) < LENGTH_BYTES:
             return
         try:
             length = length_of(self._received[:LENGTH_BYTES], MAX_REQUEST_BYTES)
