@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from labc.errors import LabcError
+from labc.errors import LabcError, MembershipError
 from labc.fabric.worker import Worker
 from labc.security import Credentials
 from labc.security.gossip import LET_OTHERS, Gossip
@@ -26,6 +26,8 @@ _LOOK_EVERY = 0.5
 _SPREADS_WITHIN = 0.3
 """Seconds for which a root that has sent a new edition leaves its links up."""
 _MAX_WAITING = 64
+_MAX_NEWER = 32
+"""Checked in a row. Who sends more than that hides a true one for a while; it is told again every 10 s."""
 
 
 class _Told(msgspec.Struct, array_like=True):
@@ -44,8 +46,9 @@ class Vouching:
         self._gossip = Gossip()
         self._trust = credentials.read_trust()
         self._file: object = None
-        self._newer: dict[int, str] = {}
-        """What came and is not kept yet, by number: the newest."""
+        self._newer: list[tuple[int, str]] = []
+        """What came with higher numbers than this node's, and is not kept yet. Any member can make such up, so none
+        takes the place of another."""
         self._wanted = 0
         """The highest number of which was told without the edition itself."""
         self._last_text = ""
@@ -138,8 +141,8 @@ class Vouching:
             self._last_text = told.text or self._last_text
             act = self._gossip.heard(told.number, bool(told.text), self._trust.number, now)
             if act == "take":
-                self._newer = {told.number: told.text, **self._newer}
-                self._newer = dict([max(self._newer.items())])
+                if len(self._newer) < _MAX_NEWER and (told.number, told.text) not in self._newer:
+                    self._newer.append((told.number, told.text))
                 self._wake.set()
             elif act == "want":
                 self._wanted = max(self._wanted, told.number)
@@ -151,16 +154,19 @@ class Vouching:
                 self._gossip.postpone("send", _later())
 
     async def _take_newer(self) -> None:
-        newer, self._newer = self._newer, {}
-        for number, text in newer.items():
-            if self._fabric.root_port is None:
-                await asyncio.sleep(random.uniform(1, 1.5) * LET_OTHERS)
+        if self._newer and self._fabric.root_port is None:
+            await asyncio.sleep(random.uniform(1, 1.5) * LET_OTHERS)
+        newer, self._newer = self._newer, []
+        refused = self.refused
+        for number, text in newer:
             if number > self._credentials.read_trust().number:
                 try:
                     await self._adopt(text)
-                except LabcError as error:
+                except MembershipError as error:
                     self.refused += 1
-                    logger.warning("an edition of whom to trust was not taken: %s", error)
+                    problem = error
+        if self.refused > refused:
+            logger.warning("%d editions of whom to trust were not taken: %s", self.refused - refused, problem)
 
     async def _adopt(self, text: str) -> None:
         """In a thread: the library takes its time to load."""
