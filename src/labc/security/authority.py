@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from labc.errors import InvitationError, MembershipError
 from labc.security import folder
 from labc.security.credentials import (
@@ -20,6 +22,7 @@ from labc.security.credentials import (
     Credentials,
     common_name,
     store,
+    store_renewed,
 )
 from labc.security.invitation import FINGERPRINT_BYTES
 from labc.security.trust import MAX_SEATS, SEATS, Trust
@@ -168,6 +171,26 @@ def create(network: str, host: str, now: datetime) -> Credentials:
     )
 
 
+def renew(credentials: Credentials, now: datetime) -> Credentials:
+    """A certificate for another year for the host that made the network, which nobody can invite. Those of the
+    authority begin anew as well; running programs take both, as a new edition of whom to trust comes with them.
+
+    Raises:
+        MembershipError: another host made the network, or it can't be written.
+    """
+    authority = Authority.of(credentials)
+    try:
+        key = serialization.load_pem_private_key(credentials.key.read_bytes(), None)
+    except (OSError, ValueError) as error:
+        raise MembershipError(f"{credentials.key} can't be read: {error}") from None
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    old = credentials.about
+    about = msgspec.structs.replace(old, expires=now + MEMBER_LIFE)
+    renewed = store_renewed(credentials, about, authority.issue(_request(key), old.seat, old.host, now))
+    _change(renewed, authority, lambda seats: seats, now)
+    return renewed
+
+
 def take_seat(credentials: Credentials, authority: Authority, host: str, now: datetime) -> int:
     """A seat that nobody had, for this host. Raises MembershipError: there is none."""
     trust = credentials.read_trust()
@@ -245,8 +268,7 @@ def check_signature(trust: Trust, root_pem: str) -> None:
 def new_request() -> tuple[str, str]:
     """A new private key, and the request for a certificate for it; both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, _HASH)
-    return key_pem(key), request.public_bytes(serialization.Encoding.PEM).decode()
+    return key_pem(key), _request(key)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
@@ -266,6 +288,11 @@ def fits(certificate_pem: str, private_key_pem: str) -> bool:
 
 def expiry(certificate_pem: str) -> datetime:
     return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
+
+
+def _request(key: ec.EllipticCurvePrivateKey) -> str:
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, _HASH)
+    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _authority_certificate(key: ec.EllipticCurvePrivateKey, subject: x509.Name, now: datetime) -> x509.Certificate:

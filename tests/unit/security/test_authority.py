@@ -17,14 +17,17 @@ from keyed import data_of, make_members
 from labc.errors import InvitationError, MembershipError
 from labc.security import Credentials, credentials_of, memberships
 from labc.security.authority import (
+    AUTHORITY_LIFE,
     MEMBER_LIFE,
     Authority,
     adopt,
     check_signature,
     create,
+    expiry,
     fits,
     issued,
     new_request,
+    renew,
     revoke,
     take_seat,
 )
@@ -188,9 +191,31 @@ def test_seats_beyond_the_first_batch() -> None:
 
 def test_an_expired_membership_says_what_to_do() -> None:
     credentials = create("lab1", "h1", datetime.now(UTC) - MEMBER_LIFE - timedelta(days=1))
+    assert membership("lab1") == credentials
+    key = (credentials.folder / AUTHORITY_KEY).rename(credentials.folder / "elsewhere")
     with pytest.raises(MembershipError, match=r"expired on \d{4}-\d\d-\d\d.*join again"):
         credentials_of("lab1")
-    assert membership("lab1") == credentials
+    key.rename(credentials.folder / AUTHORITY_KEY)
+    with pytest.raises(MembershipError, match=r"expired on \d{4}-\d\d-\d\d.*`labc network invite lab1` renews it"):
+        credentials_of("lab1")
+
+
+def test_who_made_the_network_is_a_member_for_longer_than_a_year() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    credentials = create("lab1", "h1", now - MEMBER_LIFE - timedelta(days=1))
+    revoke(credentials, [2], now - timedelta(days=100))
+    renewed = renew(credentials, now)
+    assert credentials_of("lab1") == renewed
+    assert renewed.about.expires == now + MEMBER_LIFE
+    certificate = renewed.certificate.read_text()
+    assert expiry(certificate) == renewed.about.expires
+    assert fits(certificate, renewed.key.read_text())
+    assert renewed.about.seat == 0
+    trust = renewed.read_trust()
+    assert (trust.number, 2 in trust.seats) == (3, False)
+    authorities = x509.load_pem_x509_certificates(trust.certificates.encode())
+    assert min(each.not_valid_after_utc for each in authorities) == now + AUTHORITY_LIFE
+    check_signature(trust, Authority.of(renewed).root_pem)
 
 
 def test_a_damaged_membership_is_no_open_network() -> None:
