@@ -25,6 +25,7 @@ _LOOK_EVERY = 0.5
 """Seconds between two looks at the file: `labc network revoke` and the other programs of this user write to it."""
 _SPREADS_WITHIN = 0.3
 """Seconds for which a root that has sent a new edition leaves its links up."""
+_AFTER_FAILURE = 10.0
 _MAX_WAITING = 64
 _MAX_NEWER = 32
 """Checked in a row. Who sends more than that hides a true one for a while; it is told again every 10 s."""
@@ -87,6 +88,9 @@ class Vouching:
                 self._complained = True
                 logger.log(level, "whom to trust in %r can't be kept up to date: %s", self._credentials.network, error)
                 await asyncio.sleep(_LOOK_EVERY)
+            except Exception:  # as of a library that was replaced under this program
+                logger.exception("whom to trust in %r can't be kept up to date", self._credentials.network)
+                await asyncio.sleep(_AFTER_FAILURE)
             self._wake.clear()
             try:
                 async with asyncio.timeout(_LOOK_EVERY):
