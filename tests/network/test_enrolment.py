@@ -21,6 +21,7 @@ import pytest
 from keyed import data_of
 
 from labc.enrolment import Joined, invite, join, joining
+from labc.enrolment import inviting as enrolment_inviting
 from labc.enrolment.messages import Accepted
 from labc.errors import InvitationError, MembershipError
 from labc.security import Credentials, credentials_of
@@ -179,6 +180,28 @@ def test_a_request_that_is_nonsense_gets_a_sentence_and_harms_nobody(inviting: I
                 answer = connection.recv(4096)
                 assert b"certificate" not in answer
     assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
+
+
+def test_strangers_who_pass_the_handshake_and_stay_are_bounded(
+    inviting: Inviting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment_inviting, "_PATIENCE", 60.0)
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.ExitStack() as stack:
+        place = ("127.0.0.1", waiting.invitation.port)
+        strangers = [
+            stack.enter_context(context.wrap_socket(stack.enter_context(socket.create_connection(place, WITHIN))))
+            for _ in range(enrolment_inviting._MAX_VISITS_EACH + 4)
+        ]
+        for first in strangers[:4]:
+            try:
+                assert first.recv(1) == b""
+            except ConnectionError:  # as well
+                pass
+        assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
+        assert waiting.ended()
 
 
 def test_what_a_stranger_sends_behind_his_request_is_not_kept(inviting: Inviting, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from labc.enrolment.messages import (
 )
 from labc.errors import InvitationError, MembershipError
 from labc.lanes.addresses import own_ips
+from labc.lanes.crowd import Crowd
 from labc.lanes.door import Door
 from labc.security import Credentials
 from labc.security.credentials import AUTHORITY_KEY
@@ -37,6 +38,9 @@ _PATIENCE = 5.0
 """Seconds for a handshake, and as many for the request."""
 _BACKLOG = 512
 _LOOK_EVERY = 0.2
+_MAX_VISITS = 64
+_MAX_VISITS_EACH = 8
+"""From one address. Any stranger passes the handshake here; who joins has told all at once."""
 
 
 class Joined(NamedTuple):
@@ -120,6 +124,7 @@ class _Reception:
         self.desk = desk
         self.changed = asyncio.Event()
         self.visits: set[Visit] = set()
+        self.crowd: Crowd[Visit] = Crowd(_MAX_VISITS, _MAX_VISITS_EACH)
         self.error: Exception | None = None
         self._credentials = credentials
         self._authority = authority
@@ -165,12 +170,17 @@ class Visit(asyncio.Protocol):
         self._reception = reception
         self._received = bytearray()
         self._transport: Any = None
+        self._address = ""
         self._timer: asyncio.TimerHandle | None = None
         self.answered = False
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        peer = transport.get_extra_info("peername") or [""]  # it may be gone already
+        self._address = str(peer[0])
         self._reception.visits.add(self)
+        if (out := self._reception.crowd.enter(self, self._address)) is not None:
+            out.abort()
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -187,7 +197,7 @@ class Visit(asyncio.Protocol):
         if len(self._received) >= LENGTH_BYTES + length:
             self.answered = True
             request = bytes(self._received[LENGTH_BYTES : LENGTH_BYTES + length])
-            self._transport.write(self._reception.answer(request, str(self._transport.get_extra_info("peername")[0])))
+            self._transport.write(self._reception.answer(request, self._address))
 
     def eof_received(self) -> None: ...
 
@@ -195,6 +205,7 @@ class Visit(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._reception.visits.discard(self)
+        self._reception.crowd.leave(self, self._address)
         self._reception.changed.set()
 
     def abort(self) -> None:
