@@ -204,6 +204,32 @@ def test_strangers_who_pass_the_handshake_and_stay_are_bounded(
         assert waiting.ended()
 
 
+def test_strangers_do_not_keep_it_from_ending(inviting: Inviting, tmp_path: Path) -> None:
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    over, asked = threading.Event(), threading.Event()
+
+    def ask_and_stay() -> None:
+        with contextlib.ExitStack() as stack:
+            while not over.wait(0.2):
+                with contextlib.suppress(OSError):
+                    plain = stack.enter_context(socket.create_connection(("127.0.0.1", waiting.invitation.port), 5.0))
+                    connection = stack.enter_context(context.wrap_socket(plain))
+                    connection.sendall(b"\x00\x00\x00\x05hello")
+                    asked.set()
+
+    stranger = threading.Thread(target=ask_and_stay)
+    stranger.start()
+    try:
+        assert asked.wait(WITHIN)
+        join_as(tmp_path, "h2", waiting.invitation)
+        assert waiting.ended()
+    finally:
+        over.set()
+        stranger.join()
+
+
 def test_what_a_stranger_sends_behind_his_request_is_not_kept(inviting: Inviting, tmp_path: Path) -> None:
     waiting = inviting(uses=1)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -100,19 +100,26 @@ async def _serve(
         for door in doors:
             door.open()
         ready()
-        while reception.desk.is_open(time.time()) or reception.busy:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await reception.changed.wait()
-            reception.changed.clear()
-            if reception.error is not None:
-                raise reception.error
+        await _while(lambda: reception.desk.is_open(time.time()), reception)
+        for door in doors:
+            door.close()  # or strangers would keep it busy without end
+        await _while(lambda: reception.busy, reception)
     finally:
         for door in doors:
             door.close()
         for visit in list(reception.visits):
             visit.abort()
         await asyncio.sleep(0)
+
+
+async def _while(goes_on: Callable[[], bool], reception: _Reception) -> None:
+    while goes_on():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_EVERY):
+                await reception.changed.wait()
+        reception.changed.clear()
+        if reception.error is not None:
+            raise reception.error
 
 
 class _Reception:
