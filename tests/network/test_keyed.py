@@ -166,6 +166,22 @@ def test_a_membership_that_can_not_be_used_is_no_open_network(
         labc.close()
 
 
+def test_who_wants_a_key_is_in_no_open_network_by_accident(
+    place: Path, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_members(place, network, ["h1"])
+    monkeypatch.setenv("LABC_ENCRYPTED", "true")
+    monkeypatch.setenv("XDG_DATA_HOME", str(place / "somebody else"))
+    try:
+        with pytest.raises(labc.MembershipError, match="encrypted forbids"):
+            labc.nodes()
+        labc.close()
+        monkeypatch.setenv("XDG_DATA_HOME", str(place / "h1"))
+        assert len(labc.nodes()) == 1
+    finally:
+        labc.close()
+
+
 def test_without_the_library_it_says_what_to_install(place: Path, network: str) -> None:
     (place / "cryptography.py").write_text("raise ImportError('not installed')")
     source = """
