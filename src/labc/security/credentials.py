@@ -202,7 +202,8 @@ def store(about: About, *, key: str, certificate: str, root: str, trust: str, au
     place = folder.network_folder(about.network)
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        folder.make_private_folder(place.parent)  # or who may write there puts an open network in a keyed one's place
+        for above in (place.parents[1], place.parent):  # or who may write there moves it away: then the network is open
+            folder.make_private_folder(above)
         folder.make_private_folder(draft)
         for name, text in ((_KEY, key), (_CERTIFICATE, certificate), (_ROOT, root), (_TRUST, trust)):
             folder.write_private(draft / name, text)

@@ -121,7 +121,8 @@ def test_nobody_else_can_see_or_move_memberships() -> None:
         networks = create("lab1", "h1", datetime.now(UTC)).folder.parent
     finally:
         os.umask(before)
-    assert stat.S_IMODE(networks.stat().st_mode) == 0o700
+    for folder in (networks, networks.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
 
 
 def test_members_revoking_and_editions(tmp_path: Path) -> None:
