@@ -25,14 +25,16 @@ class Gossip:
 
     def __init__(self) -> None:
         self._announced = float("-inf")
+        self._is_behind = False
+        """Whether somebody told of a newer one since this node told of its own."""
         self._sent: tuple[int, float] = (-1, float("-inf"))
         self._later: dict[Act, float] = {}
 
     def announces(self, now: float) -> bool:
         """Whether to tell the others now which edition is here; then it counts as told."""
-        if now - self._announced < ANNOUNCE_EVERY:
+        if now - self._announced < (TELL_AGAIN if self._is_behind else ANNOUNCE_EVERY):
             return False
-        self._announced = now
+        self._announced, self._is_behind = now, False
         return True
 
     def hurry(self) -> None:
@@ -42,7 +44,8 @@ class Gossip:
     def heard(self, theirs: int, has_text: bool, mine: int, now: float) -> Act:
         """Somebody has told which edition he has, and sent it or not."""
         if theirs > mine:
-            return "take" if has_text else "want"  # it comes when this node tells what it has
+            self._is_behind = not has_text
+            return "take" if has_text else "want"  # it comes when this node tells what it has, which it does soon
         if theirs < mine and self.sends(mine, now):
             return "send"
         return "nothing"

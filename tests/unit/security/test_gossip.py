@@ -52,3 +52,12 @@ def test_what_is_left_to_others_comes_up_once() -> None:
     assert not gossip.is_due("want", 11.0)
     assert gossip.is_due("send", 11.0)
     assert not gossip.is_due("send", 12.0)
+
+
+def test_who_is_behind_tells_soon_and_once() -> None:
+    gossip = Gossip()
+    assert gossip.announces(10.0)
+    assert gossip.heard(3, False, 2, 10.5) == "want"
+    assert not gossip.announces(10.0 + TELL_AGAIN - 0.1), "any member can make up a number"
+    assert gossip.announces(10.0 + TELL_AGAIN)
+    assert not gossip.announces(10.1 + 2 * TELL_AGAIN)
