@@ -16,10 +16,12 @@ from queue import SimpleQueue
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 from keyed import data_of
 
 from labc.enrolment import Joined, invite, join, joining
+from labc.enrolment import inviting as enrolment_inviting
 from labc.enrolment.messages import Accepted
 from labc.errors import InvitationError, MembershipError
 from labc.security import Credentials, credentials_of
@@ -177,6 +179,74 @@ def test_a_request_that_is_nonsense_gets_a_sentence_and_harms_nobody(inviting: I
             with contextlib.suppress(OSError):
                 answer = connection.recv(4096)
                 assert b"certificate" not in answer
+    assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
+
+
+def test_strangers_who_pass_the_handshake_and_stay_are_bounded(
+    inviting: Inviting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enrolment_inviting, "_PATIENCE", 60.0)
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.ExitStack() as stack:
+        place = ("127.0.0.1", waiting.invitation.port)
+        strangers = [
+            stack.enter_context(context.wrap_socket(stack.enter_context(socket.create_connection(place, WITHIN))))
+            for _ in range(enrolment_inviting._MAX_VISITS_EACH + 4)
+        ]
+        for first in strangers[:4]:
+            try:
+                assert first.recv(1) == b""
+            except ConnectionError:  # as well
+                pass
+        assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
+        assert waiting.ended()
+
+
+def test_strangers_do_not_keep_it_from_ending(inviting: Inviting, tmp_path: Path) -> None:
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    over, asked = threading.Event(), threading.Event()
+
+    def ask_and_stay() -> None:
+        with contextlib.ExitStack() as stack:
+            while not over.wait(0.2):
+                with contextlib.suppress(OSError):
+                    plain = stack.enter_context(socket.create_connection(("127.0.0.1", waiting.invitation.port), 5.0))
+                    connection = stack.enter_context(context.wrap_socket(plain))
+                    connection.sendall(b"\x00\x00\x00\x05hello")
+                    asked.set()
+
+    stranger = threading.Thread(target=ask_and_stay)
+    stranger.start()
+    try:
+        assert asked.wait(WITHIN)
+        join_as(tmp_path, "h2", waiting.invitation)
+        assert waiting.ended()
+    finally:
+        over.set()
+        stranger.join()
+
+
+def test_what_a_stranger_sends_behind_his_request_is_not_kept(inviting: Inviting, tmp_path: Path) -> None:
+    waiting = inviting(uses=1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    process, chunk = psutil.Process(), bytes(1 << 20)
+    before = process.memory_info().rss
+    with (
+        socket.create_connection(("127.0.0.1", waiting.invitation.port), 5.0) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(b"\x00\x00\x00\x05hello")
+        most = 0
+        with contextlib.suppress(OSError):  # it may have had enough
+            for _ in range(200):
+                connection.sendall(chunk)
+                most = max(most, process.memory_info().rss - before)
+        assert most < 50 << 20
     assert join_as(tmp_path, "h2", waiting.invitation).about.seat == 1
 
 

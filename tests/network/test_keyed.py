@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from agent import Agent, RemoteFailure, meet
 from keyed import as_member, make_members
 
 import labc
+from labc.security import Credentials
+from labc.security.authority import revoke
+from labc.security.trust import Trust
 from labc.testing import free_network_name, python_program
 
 NOBODY = 65534
@@ -91,6 +96,36 @@ def test_programs_of_two_users_talk_over_tls_and_a_stranger_not_at_all(place: Pa
             assert c.eval(knock) == ""
 
 
+def test_another_users_root_hears_of_who_is_revoked(place: Path, network: str) -> None:
+    """Users of one computer have files of their own, and one root."""
+    members = make_members(place, network, ["founder", "other", "revoked"])
+    with agent_of(place, "other", "b", network) as b, agent_of(place, "founder", "a", network) as a:
+        b.exec("labc.blocking.portal.node()")
+        meet([a, b])
+        assert b.eval("labc.blocking.portal.node().is_root")
+        newer = revoke(members["founder"], [members["revoked"].about.seat], datetime.now(UTC))
+        wait_for(members["other"], newer)
+        meet([a, b])
+
+
+def test_another_users_program_that_is_no_root_hears_of_who_was_revoked(place: Path, network: str) -> None:
+    members = make_members(place, network, ["founder", "other", "revoked"])
+    newer = revoke(members["founder"], [members["revoked"].about.seat], datetime.now(UTC))
+    with agent_of(place, "founder", "a", network) as a, agent_of(place, "other", "b", network) as b:
+        a.exec("labc.blocking.portal.node()")
+        meet([a, b])
+        assert a.eval("labc.blocking.portal.node().is_root")
+        wait_for(members["other"], newer)
+
+
+def wait_for(member: Credentials, edition: Trust) -> None:
+    """The documentation says 15 s, of a machine with nothing else to do."""
+    deadline = time.monotonic() + 25.0
+    while member.read_trust() != edition:
+        assert time.monotonic() < deadline, f"it still goes by edition {member.read_trust().number}"
+        time.sleep(0.05)
+
+
 def test_its_root_is_killed(place: Path, network: str) -> None:
     make_members(place, network, ["h1"])
     with contextlib.ExitStack() as stack:
@@ -127,6 +162,22 @@ def test_a_membership_that_can_not_be_used_is_no_open_network(
     try:
         with pytest.raises(labc.MembershipError, match="damaged"):
             labc.nodes()
+    finally:
+        labc.close()
+
+
+def test_who_wants_a_key_is_in_no_open_network_by_accident(
+    place: Path, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_members(place, network, ["h1"])
+    monkeypatch.setenv("LABC_ENCRYPTED", "true")
+    monkeypatch.setenv("XDG_DATA_HOME", str(place / "somebody else"))
+    try:
+        with pytest.raises(labc.MembershipError, match="encrypted forbids"):
+            labc.nodes()
+        labc.close()
+        monkeypatch.setenv("XDG_DATA_HOME", str(place / "h1"))
+        assert len(labc.nodes()) == 1
     finally:
         labc.close()
 

@@ -285,6 +285,9 @@ def _invite(credentials: Credentials, seconds: float | None, uses: int, addresse
     from labc.enrolment import Joined
     from labc.enrolment import invite as wait_for_joiners
 
+    with told():
+        credentials = _good_for_long(credentials)
+
     def ready(invitation: Invitation) -> None:
         many = {0: "any number of computers", 1: "one computer"}.get(uses, f"{uses} computers")
         until = time.strftime("%H:%M", time.localtime(invitation.expires))
@@ -308,6 +311,18 @@ def _invite(credentials: Credentials, seconds: float | None, uses: int, addresse
         )
     if desk.left != 0:
         complain("the invitation is over")
+
+
+def _good_for_long(credentials: Credentials) -> Credentials:
+    """This computer's own certificate is renewed when it ends soon, or has: who else should invite it?"""
+    now = datetime.now(UTC)
+    if not credentials.has_authority or (credentials.about.expires - now).days > _SOON:
+        return credentials
+    from labc.security.authority import renew
+
+    credentials = renew(credentials, now)
+    print(f"This computer's own certificate was renewed, until {credentials.about.expires:%Y-%m-%d}.")
+    return credentials
 
 
 def _asked(question: str) -> str:

@@ -28,6 +28,7 @@ from labc.enrolment.messages import (
 )
 from labc.errors import InvitationError, MembershipError
 from labc.lanes.addresses import own_ips
+from labc.lanes.crowd import Crowd
 from labc.lanes.door import Door
 from labc.security import Credentials
 from labc.security.credentials import AUTHORITY_KEY
@@ -37,6 +38,9 @@ _PATIENCE = 5.0
 """Seconds for a handshake, and as many for the request."""
 _BACKLOG = 512
 _LOOK_EVERY = 0.2
+_MAX_VISITS = 64
+_MAX_VISITS_EACH = 8
+"""From one address. Any stranger passes the handshake here; who joins has told all at once."""
 
 
 class Joined(NamedTuple):
@@ -96,13 +100,10 @@ async def _serve(
         for door in doors:
             door.open()
         ready()
-        while reception.desk.is_open(time.time()) or reception.busy:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await reception.changed.wait()
-            reception.changed.clear()
-            if reception.error is not None:
-                raise reception.error
+        await _while(lambda: reception.desk.is_open(time.time()), reception)
+        for door in doors:
+            door.close()  # or strangers would keep it busy without end
+        await _while(lambda: reception.busy, reception)
     finally:
         for door in doors:
             door.close()
@@ -110,6 +111,16 @@ async def _serve(
         for visit in list(reception.visits):
             visit.abort()
         await asyncio.sleep(0)
+
+
+async def _while(goes_on: Callable[[], bool], reception: _Reception) -> None:
+    while goes_on():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_EVERY):
+                await reception.changed.wait()
+        reception.changed.clear()
+        if reception.error is not None:
+            raise reception.error
 
 
 class _Reception:
@@ -121,6 +132,7 @@ class _Reception:
         self.desk = desk
         self.changed = asyncio.Event()
         self.visits: set[Visit] = set()
+        self.crowd: Crowd[Visit] = Crowd(_MAX_VISITS, _MAX_VISITS_EACH)
         self.error: Exception | None = None
         self._credentials = credentials
         self._authority = authority
@@ -166,17 +178,24 @@ class Visit(asyncio.Protocol):
         self._reception = reception
         self._received = bytearray()
         self._transport: Any = None
+        self._address = ""
         self._timer: asyncio.TimerHandle | None = None
         self.answered = False
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        peer = transport.get_extra_info("peername") or [""]  # it may be gone already
+        self._address = str(peer[0])
         self._reception.visits.add(self)
+        if (out := self._reception.crowd.enter(self, self._address)) is not None:
+            out.abort()
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        if self.answered:  # what else comes is of no use, and of any length
+            return
         self._received += data
-        if self.answered or len(self._received) < LENGTH_BYTES:
+        if len(self._received) < LENGTH_BYTES:
             return
         try:
             length = length_of(self._received[:LENGTH_BYTES], MAX_REQUEST_BYTES)
@@ -186,7 +205,7 @@ class Visit(asyncio.Protocol):
         if len(self._received) >= LENGTH_BYTES + length:
             self.answered = True
             request = bytes(self._received[LENGTH_BYTES : LENGTH_BYTES + length])
-            self._transport.write(self._reception.answer(request, str(self._transport.get_extra_info("peername")[0])))
+            self._transport.write(self._reception.answer(request, self._address))
 
     def eof_received(self) -> None: ...
 
@@ -194,6 +213,7 @@ class Visit(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._reception.visits.discard(self)
+        self._reception.crowd.leave(self, self._address)
         self._reception.changed.set()
 
     def abort(self) -> None:

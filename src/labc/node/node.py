@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from labc.directory import NodeRecord
-from labc.errors import ClosedError
+from labc.errors import ClosedError, MembershipError
 from labc.fabric import new_id
 from labc.functions import Options, Registration
 from labc.node.identity import host_id, host_name, program_name, secret_digest
@@ -94,13 +94,14 @@ class Node(AsyncVerbs):
 
         Raises:
             FabricError: no root can be reached or opened on this host.
-            MembershipError: the network has a key, and this user's membership can't be used (any more).
+            MembershipError: the network has a key, and this user's membership can't be used (any more); or it has none
+                for this user, and the setting ``encrypted`` wants one.
             ForkedError: in the child of a process that used labc.
         """
         process.check_not_forked()
         if self._rooms is not None:
             raise ClosedError("this node is running, or was; make another")
-        self._credentials = credentials_of(self.settings.network)
+        self._credentials = self._membership()
         process.started(self)
         functions, subscriptions = [self._functions], [self._subscriptions]
         if process.owner is self:
@@ -116,6 +117,15 @@ class Node(AsyncVerbs):
             raise
         self.opened = True
         return self
+
+    def _membership(self) -> Credentials | None:
+        credentials = credentials_of(self.settings.network)
+        if credentials is None and self.settings.encrypted:
+            raise MembershipError(
+                f"this user is no member of a keyed network {self.settings.network!r} here, and the setting encrypted "
+                "forbids an open one: `labc network list` lists those there are, `labc network join` joins one"
+            )
+        return credentials
 
     async def close(self) -> None:
         """Leave the network. Closing twice is harmless."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from labc.errors import LabcError
+from labc.errors import LabcError, MembershipError
 from labc.fabric.worker import Worker
 from labc.security import Credentials
-from labc.security.gossip import Gossip
+from labc.security.gossip import LET_OTHERS, Gossip
 from labc.security.trust import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ logger = logging.getLogger("labc.security")
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at the file: `labc network revoke` and the other programs of this user write to it."""
-_LET_OTHERS = 1.0
-"""Seconds that a node which is no root leaves to that of its host to keep a new edition, which is the same file."""
 _SPREADS_WITHIN = 0.3
 """Seconds for which a root that has sent a new edition leaves its links up."""
+_AFTER_FAILURE = 10.0
 _MAX_WAITING = 64
+_MAX_NEWER = 32
+"""Checked in a row. Who sends more than that hides a true one for a while; it is told again every 10 s."""
 
 
 class _Told(msgspec.Struct, array_like=True):
@@ -46,8 +47,13 @@ class Vouching:
         self._gossip = Gossip()
         self._trust = credentials.read_trust()
         self._file: object = None
-        self._newer: dict[int, str] = {}
-        """What came and is not kept yet, by number: the newest."""
+        self._newer: list[tuple[int, str]] = []
+        """What came with higher numbers than this node's, and is not kept yet. Any member can make such up, so none
+        takes the place of another."""
+        self._wanted = 0
+        """The highest number of which was told without the edition itself."""
+        self._last_text = ""
+        """The edition that came last."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._complained = False
@@ -75,12 +81,16 @@ class Vouching:
                 await self._look()
                 if self._fabric.root_port is not None and self._gossip.announces(loop.time()):
                     self._tell("")
+                self._do_what_nobody_did(loop.time())
                 self._complained = False
             except (LabcError, OSError) as error:  # as when this user has left the network
                 level = logging.DEBUG if self._complained else logging.WARNING
                 self._complained = True
                 logger.log(level, "whom to trust in %r can't be kept up to date: %s", self._credentials.network, error)
                 await asyncio.sleep(_LOOK_EVERY)
+            except Exception:  # as of a library that was replaced under this program
+                logger.exception("whom to trust in %r can't be kept up to date", self._credentials.network)
+                await asyncio.sleep(_AFTER_FAILURE)
             self._wake.clear()
             try:
                 async with asyncio.timeout(_LOOK_EVERY):
@@ -106,7 +116,18 @@ class Vouching:
             if self._gossip.sends(newer.number, asyncio.get_running_loop().time()):
                 self._tell(newer.text())
             await asyncio.sleep(_SPREADS_WITHIN)
+        else:
+            self._gossip.postpone("send", _later())
         self._fabric.renew()
+
+    def _do_what_nobody_did(self, now: float) -> None:
+        """The root of this host may be another user's: it has not got this user's file, nor writes to it."""
+        if self._gossip.is_due("send", now) and self._last_text != (text := self._trust.text()):
+            self._tell(text)
+        if self._gossip.is_due("want", now) and self._wanted > self._trust.number:
+            self._wanted = 0
+            if self._gossip.announces(now):
+                self._tell("")
 
     def _tell(self, text: str) -> None:
         told = msgspec.msgpack.encode(_Told(self._trust.number, text))
@@ -121,25 +142,35 @@ class Vouching:
                 told = msgspec.msgpack.decode(publication.payload, type=_Told)
             except ValueError:
                 continue
+            self._last_text = told.text or self._last_text
             act = self._gossip.heard(told.number, bool(told.text), self._trust.number, now)
             if act == "take":
-                self._newer = {told.number: told.text, **self._newer}
-                self._newer = dict([max(self._newer.items())])
+                if len(self._newer) < _MAX_NEWER and (told.number, told.text) not in self._newer:
+                    self._newer.append((told.number, told.text))
                 self._wake.set()
+            elif act == "want":
+                self._wanted = max(self._wanted, told.number)
+                self._gossip.postpone("want", _later())
             elif act == "send" and self._fabric.root_port is not None:
                 self._tell(self._trust.text())
+            elif act == "send":
+                self._last_text = ""  # what comes from here on counts
+                self._gossip.postpone("send", _later())
 
     async def _take_newer(self) -> None:
-        newer, self._newer = self._newer, {}
-        for number, text in newer.items():
-            if self._fabric.root_port is None:
-                await asyncio.sleep(random.uniform(1, 1.5) * _LET_OTHERS)
+        if self._newer and self._fabric.root_port is None:
+            await asyncio.sleep(random.uniform(1, 1.5) * LET_OTHERS)
+        newer, self._newer = self._newer, []
+        refused = self.refused
+        for number, text in newer:
             if number > self._credentials.read_trust().number:
                 try:
                     await self._adopt(text)
-                except LabcError as error:
+                except MembershipError as error:
                     self.refused += 1
-                    logger.warning("an edition of whom to trust was not taken: %s", error)
+                    problem = error
+        if self.refused > refused:
+            logger.warning("%d editions of whom to trust were not taken: %s", self.refused - refused, problem)
 
     async def _adopt(self, text: str) -> None:
         """In a thread: the library takes its time to load."""
@@ -154,3 +185,8 @@ class Vouching:
             await worker.run(check_and_keep)
         finally:
             worker.close()
+
+
+def _later() -> float:
+    """Not all at once."""
+    return asyncio.get_running_loop().time() + random.uniform(1, 1.5) * LET_OTHERS

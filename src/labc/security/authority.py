@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+
+import msgspec
 
 from labc.errors import InvitationError, MembershipError
 from labc.security import folder
@@ -20,6 +22,7 @@ from labc.security.credentials import (
     Credentials,
     common_name,
     store,
+    store_renewed,
 )
 from labc.security.invitation import FINGERPRINT_BYTES
 from labc.security.trust import MAX_SEATS, SEATS, Trust
@@ -168,6 +171,26 @@ def create(network: str, host: str, now: datetime) -> Credentials:
     )
 
 
+def renew(credentials: Credentials, now: datetime) -> Credentials:
+    """A certificate for another year for the host that made the network, which nobody can invite. Those of the
+    authority begin anew as well; running programs take both, as a new edition of whom to trust comes with them.
+
+    Raises:
+        MembershipError: another host made the network, or it can't be written.
+    """
+    authority = Authority.of(credentials)
+    try:
+        key = serialization.load_pem_private_key(credentials.key.read_bytes(), None)
+    except (OSError, ValueError) as error:
+        raise MembershipError(f"{credentials.key} can't be read: {error}") from None
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    old = credentials.about
+    about = msgspec.structs.replace(old, expires=now + MEMBER_LIFE)
+    renewed = store_renewed(credentials, about, authority.issue(_request(key), old.seat, old.host, now))
+    _change(renewed, authority, lambda seats: seats, now)
+    return renewed
+
+
 def take_seat(credentials: Credentials, authority: Authority, host: str, now: datetime) -> int:
     """A seat that nobody had, for this host. Raises MembershipError: there is none."""
     trust = credentials.read_trust()
@@ -176,9 +199,8 @@ def take_seat(credentials: Credentials, authority: Authority, host: str, now: da
         if seat in taken:
             continue
         if seat not in trust.seats:  # all of the batch are taken: begin another one
-            more = range(seat, min(seat + SEATS, MAX_SEATS))
-            trust = authority.trust(trust.number + 1, trust.seats.union(more), now)
-            folder.write_private(credentials.trust, trust.text())
+            more = frozenset(range(seat, min(seat + SEATS, MAX_SEATS)))
+            trust = _change(credentials, authority, more.union, now)
         try:
             with (credentials.folder / ISSUED / str(seat)).open("x", encoding="utf-8") as file:
                 file.write(host)
@@ -199,10 +221,21 @@ def issued(credentials: Credentials) -> dict[int, str]:
 
 def revoke(credentials: Credentials, seats: Iterable[int], now: datetime) -> Trust:
     """Trust these seats no more, from now on here; the others hear of it from the programs that run here."""
-    authority = Authority.of(credentials)
-    trust = credentials.read_trust()
-    newer = authority.trust(trust.number + 1, trust.seats.difference(seats), now)
-    folder.write_private(credentials.trust, newer.text())
+    gone = frozenset(seats)
+    return _change(credentials, Authority.of(credentials), lambda good: good - gone, now)
+
+
+def _change(
+    credentials: Credentials, authority: Authority, change: Callable[[frozenset[int]], frozenset[int]], now: datetime
+) -> Trust:
+    """The next edition of whom to trust. Raises MembershipError: it can't be kept, and nothing has changed."""
+    try:
+        with folder.locked(credentials.folder):
+            trust = credentials.read_trust()
+            newer = authority.trust(trust.number + 1, change(trust.seats), now)
+            folder.write_private(credentials.trust, newer.text())
+    except OSError as error:
+        raise MembershipError(f"{credentials.trust} can't be written: {error.strerror}; nothing was changed") from None
     return newer
 
 
@@ -211,12 +244,14 @@ def adopt(credentials: Credentials, text: str) -> bool:
 
     Raises:
         MembershipError: it is damaged, or not signed by the authority.
+        OSError: it can't be kept.
     """
     trust = Trust.parse(text)
-    if trust.number <= credentials.read_trust().number:
-        return False
-    check_signature(trust, credentials.root.read_text(encoding="utf-8"))
-    folder.write_private(credentials.trust, text)
+    with folder.locked(credentials.folder):
+        if trust.number <= credentials.read_trust().number:
+            return False
+        check_signature(trust, credentials.root.read_text(encoding="utf-8"))
+        folder.write_private(credentials.trust, text)
     return True
 
 
@@ -233,8 +268,7 @@ def check_signature(trust: Trust, root_pem: str) -> None:
 def new_request() -> tuple[str, str]:
     """A new private key, and the request for a certificate for it; both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, _HASH)
-    return key_pem(key), request.public_bytes(serialization.Encoding.PEM).decode()
+    return key_pem(key), _request(key)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
@@ -254,6 +288,11 @@ def fits(certificate_pem: str, private_key_pem: str) -> bool:
 
 def expiry(certificate_pem: str) -> datetime:
     return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc
+
+
+def _request(key: ec.EllipticCurvePrivateKey) -> str:
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, _HASH)
+    return request.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _authority_certificate(key: ec.EllipticCurvePrivateKey, subject: x509.Name, now: datetime) -> x509.Certificate:

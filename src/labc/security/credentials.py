@@ -121,9 +121,11 @@ class Credentials:
         """Raises MembershipError: this host is no member any more, or can't be one; says what to do."""
         again = f"ask for an invitation, `labc network leave {self.network}`, and join again"
         if now >= self.about.expires:
+            # Who made the network can't leave it: with the authority's key it would be lost to all.
+            renew = f"`labc network invite {self.network}` renews it here" if self.has_authority else again
             raise MembershipError(
                 f"this host's certificate for the network {self.network!r} expired on {self.about.expires:%Y-%m-%d} "
-                f"(and this computer's clock says {now:%Y-%m-%d %H:%M}): {again}"
+                f"(and this computer's clock says {now:%Y-%m-%d %H:%M}): {renew}"
             )
         if not _SECRET.fullmatch(self.about.secret):
             raise MembershipError(f"{self.folder / _ABOUT} is damaged: {again}")
@@ -200,6 +202,8 @@ def store(about: About, *, key: str, certificate: str, root: str, trust: str, au
     place = folder.network_folder(about.network)
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
+        for above in (place.parents[1], place.parent):  # or who may write there moves it away: then the network is open
+            folder.make_private_folder(above)
         folder.make_private_folder(draft)
         for name, text in ((_KEY, key), (_CERTIFICATE, certificate), (_ROOT, root), (_TRUST, trust)):
             folder.write_private(draft / name, text)
@@ -215,6 +219,16 @@ def store(about: About, *, key: str, certificate: str, root: str, trust: str, au
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Credentials(about, place)
+
+
+def store_renewed(credentials: Credentials, about: About, certificate: str) -> Credentials:
+    """Keep another certificate for the same key. Raises MembershipError: it can't be written."""
+    try:
+        folder.write_private(credentials.certificate, certificate)
+        folder.write_private(credentials.folder / _ABOUT, msgspec.json.encode(about).decode())
+    except OSError as error:
+        raise MembershipError(f"the certificate can't be kept in {credentials.folder}: {error.strerror}") from None
+    return Credentials(about, credentials.folder)
 
 
 def check_free(network: str) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from labc.errors import MembershipError
 
 _SLUG_LENGTH = 40
+_LOCK = ".lock"
+_LOCKED_WITHIN = 5.0
+"""Seconds for which a program waits for another one that is changing the folder, which takes milliseconds."""
+_TRY_AGAIN = 0.01
 
 
 def data_folder(environment: Mapping[str, str] | None = None) -> Path | None:
@@ -75,3 +82,34 @@ def make_private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32":
         path.chmod(0o700)
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """In here nobody else reads what is in this folder to change it: of two at a time, one would be undone.
+
+    The system takes the lock away from a program that ends. Blocks for 5 s at most. Raises OSError.
+    """
+    with open(os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        deadline = time.monotonic() + _LOCKED_WITHIN
+        while True:
+            try:
+                _lock(file.fileno())
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, f"another program holds {place / _LOCK}") from None
+                time.sleep(_TRY_AGAIN)
+        yield
+
+
+def _lock(number: int) -> None:
+    """Raises OSError: somebody has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

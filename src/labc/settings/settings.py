@@ -46,6 +46,12 @@ class Settings:
         kinds.name(MAX_NAME_BYTES, empty=False),
         "Nodes with the same network name find each other; others never see them. Not a password.",
     )
+    encrypted: bool = _setting(
+        False,
+        kinds.boolean(),
+        "Whether to join the network only if it has a key. Else a user who is no member, also by accident, is in an "
+        "open network of the same name.",
+    )
     name: str = _setting(
         "",
         kinds.name(MAX_NAME_BYTES, empty=True),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from keyed import make_members
 from network.cli.runs import Begin, Run
+
+from labc.security import credentials_of
+from labc.security.authority import MEMBER_LIFE, create
 
 INVITATION = re.compile(r"^  labc network join (labc-\w+)$")
 SLOW = 30.0
@@ -45,6 +49,18 @@ def test_who_made_it_lists_and_revokes(run: Run, network: str, tmp_path: Path, m
     ]
     assert "no member" in run("network", "revoke", network, "h2", code=1).stderr
     assert "put itself out" in run("network", "revoke", network, "h1", code=1).stderr
+
+
+def test_inviting_renews_who_made_it(
+    begin: Begin, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who else should invite it?"""
+    be(monkeypatch, tmp_path / "h1")
+    create(network, "h1", datetime.now(UTC) - MEMBER_LIFE - timedelta(days=1))
+    inviting = begin("network", "invite", network)
+    inviting.expect(re.compile("own certificate was renewed, until"), SLOW)
+    inviting.expect(INVITATION, SLOW)
+    assert credentials_of(network) is not None
 
 
 def test_another_member_can_only_leave(run: Run, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,16 +15,19 @@ from cryptography.x509.oid import NameOID
 from keyed import data_of, make_members
 
 from labc.errors import InvitationError, MembershipError
-from labc.security import credentials_of, memberships
+from labc.security import Credentials, credentials_of, memberships
 from labc.security.authority import (
+    AUTHORITY_LIFE,
     MEMBER_LIFE,
     Authority,
     adopt,
     check_signature,
     create,
+    expiry,
     fits,
     issued,
     new_request,
+    renew,
     revoke,
     take_seat,
 )
@@ -109,6 +114,17 @@ def test_a_new_network_and_its_files() -> None:
     assert list(credentials.folder.parent.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
+def test_nobody_else_can_see_or_move_memberships() -> None:
+    before = os.umask(0o002)  # as many systems have it, also where all users are in one group
+    try:
+        networks = create("lab1", "h1", datetime.now(UTC)).folder.parent
+    finally:
+        os.umask(before)
+    for folder in (networks, networks.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+
+
 def test_members_revoking_and_editions(tmp_path: Path) -> None:
     members = make_members(tmp_path, "lab1", ["h1", "h2", "h3"])
     assert issued(members["h1"]) == {0: "h1", 1: "h2", 2: "h3"}
@@ -133,6 +149,35 @@ def test_members_revoking_and_editions(tmp_path: Path) -> None:
     assert members["h2"].read_trust().text() == text
 
 
+def test_two_revoked_at_the_same_time_are_both_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = create("lab1", "h0", datetime.now(UTC))
+    read = Credentials.read_trust
+    both_read = threading.Barrier(2)
+
+    def read_at_the_same_time(self: Credentials) -> Trust:
+        trust = read(self)
+        with suppress(threading.BrokenBarrierError):
+            both_read.wait(0.3)  # which must not happen
+        return trust
+
+    monkeypatch.setattr(Credentials, "read_trust", read_at_the_same_time)
+    threads = [threading.Thread(target=revoke, args=(credentials, [seat], NOW)) for seat in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trust = read(credentials)
+    assert not trust.seats & {1, 2}
+    assert trust.number == 3
+
+
+def test_revoking_that_can_not_be_kept_says_so() -> None:
+    credentials = create("lab1", "h0", datetime.now(UTC))
+    (credentials.folder / ".lock").mkdir()  # as good as a full disk
+    with pytest.raises(MembershipError, match="nothing was changed"):
+        revoke(credentials, [1], NOW)
+
+
 def test_seats_beyond_the_first_batch() -> None:
     credentials = create("lab1", "h0", datetime.now(UTC))
     authority = Authority.of(credentials)
@@ -147,9 +192,31 @@ def test_seats_beyond_the_first_batch() -> None:
 
 def test_an_expired_membership_says_what_to_do() -> None:
     credentials = create("lab1", "h1", datetime.now(UTC) - MEMBER_LIFE - timedelta(days=1))
+    assert membership("lab1") == credentials
+    key = (credentials.folder / AUTHORITY_KEY).rename(credentials.folder / "elsewhere")
     with pytest.raises(MembershipError, match=r"expired on \d{4}-\d\d-\d\d.*join again"):
         credentials_of("lab1")
-    assert membership("lab1") == credentials
+    key.rename(credentials.folder / AUTHORITY_KEY)
+    with pytest.raises(MembershipError, match=r"expired on \d{4}-\d\d-\d\d.*`labc network invite lab1` renews it"):
+        credentials_of("lab1")
+
+
+def test_who_made_the_network_is_a_member_for_longer_than_a_year() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    credentials = create("lab1", "h1", now - MEMBER_LIFE - timedelta(days=1))
+    revoke(credentials, [2], now - timedelta(days=100))
+    renewed = renew(credentials, now)
+    assert credentials_of("lab1") == renewed
+    assert renewed.about.expires == now + MEMBER_LIFE
+    certificate = renewed.certificate.read_text()
+    assert expiry(certificate) == renewed.about.expires
+    assert fits(certificate, renewed.key.read_text())
+    assert renewed.about.seat == 0
+    trust = renewed.read_trust()
+    assert (trust.number, 2 in trust.seats) == (3, False)
+    authorities = x509.load_pem_x509_certificates(trust.certificates.encode())
+    assert min(each.not_valid_after_utc for each in authorities) == now + AUTHORITY_LIFE
+    check_signature(trust, Authority.of(renewed).root_pem)
 
 
 def test_a_damaged_membership_is_no_open_network() -> None:

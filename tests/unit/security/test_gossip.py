@@ -24,7 +24,7 @@ def test_who_has_an_older_one_is_sent_the_newer_and_not_again_at_once() -> None:
 
 def test_a_newer_one_is_taken_when_it_is_there() -> None:
     gossip = Gossip()
-    assert gossip.heard(3, False, 2, 10.0) == "nothing"
+    assert gossip.heard(3, False, 2, 10.0) == "want"
     assert gossip.heard(3, True, 2, 10.0) == "take"
     assert gossip.heard(2, True, 2, 10.0) == "nothing"
 
@@ -41,3 +41,23 @@ def test_two_hosts_agree_whatever_they_had() -> None:
                 if act == "send" and gossip.heard(editions[other], True, editions[name], now) == "take":
                     editions[name] = editions[other]
     assert editions == {"a": 5, "b": 5}
+
+
+def test_what_is_left_to_others_comes_up_once() -> None:
+    gossip = Gossip()
+    assert not gossip.is_due("send", 10.0)
+    gossip.postpone("send", 11.0)
+    gossip.postpone("send", 12.0)  # it stays with the first time
+    assert not gossip.is_due("send", 10.9)
+    assert not gossip.is_due("want", 11.0)
+    assert gossip.is_due("send", 11.0)
+    assert not gossip.is_due("send", 12.0)
+
+
+def test_who_is_behind_tells_soon_and_once() -> None:
+    gossip = Gossip()
+    assert gossip.announces(10.0)
+    assert gossip.heard(3, False, 2, 10.5) == "want"
+    assert not gossip.announces(10.0 + TELL_AGAIN - 0.1), "any member can make up a number"
+    assert gossip.announces(10.0 + TELL_AGAIN)
+    assert not gossip.announces(10.1 + 2 * TELL_AGAIN)
