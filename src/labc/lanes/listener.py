@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, own_ips, tcp_address, unix_address, unix_path
 from labc.lanes.tls import Tls
+from labc.settings import port_range
 
 if TYPE_CHECKING:
     from labc.lanes.door import Door
@@ -20,7 +22,9 @@ _BACKLOG = 512
 
 
 class Listener:
-    """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces.
+    """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces: one of
+    ``lane_ports`` (of the settings; any, if that is empty) that is not in ``kept_free``. If there is none, it takes
+    them on loopback only.
 
     With ``tls``: from this user's programs on the first, and from members of the network on the second. Who has not
     shown that he is one within ``patience`` seconds is dropped.
@@ -32,11 +36,17 @@ class Listener:
         accept: Callable[[], asyncio.BaseProtocol],
         tls: Tls | None,
         patience: float,
+        lane_ports: str = "",
+        kept_free: Container[int] = (),
     ) -> None:
         self._node_id = node_id
         self._accept = accept
         self._tls = tls
         self._patience = patience
+        self._lane_ports = lane_ports
+        self._kept_free = kept_free
+        self._within_host = False
+        """Whether nobody of another host can come."""
         self._doors: list[Door] = []
         self._servers: list[asyncio.Server] = []
         self.port = 0
@@ -49,10 +59,10 @@ class Listener:
             await self._serve(
                 await loop.create_unix_server(self._enter_locally(), path, backlog=_BACKLOG, start_serving=False)
             )
-        first = socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
+        first = self._open_port()
         self.port = first.getsockname()[1]
         await self._listen(first)
-        if socket.has_ipv6:
+        if socket.has_ipv6 and not self._within_host:
             try:
                 second = socket.create_server(("::", self.port), family=socket.AF_INET6, backlog=_BACKLOG)
             except OSError as error:  # switched off on this host, or the port is taken there
@@ -66,7 +76,8 @@ class Listener:
         The last one is for this host alone.
         """
         kind = "tcp" if self._tls is None else "tls"
-        return [tcp_address(ip, self.port, kind) for ip in (*own_ips(), LOOPBACK)]
+        ips = [] if self._within_host else own_ips()
+        return [tcp_address(ip, self.port, kind) for ip in (*ips, LOOPBACK)]
 
     @property
     def refused(self) -> int:
@@ -77,6 +88,28 @@ class Listener:
         """Of the sockets."""
         of_doors = [door.fileno() for door in self._doors if door.fileno() >= 0]
         return [own.fileno() for server in self._servers for own in server.sockets] + of_doors
+
+    def _open_port(self) -> socket.socket:
+        """Raises OSError."""
+        ports = port_range(self._lane_ports)
+        if ports is None:
+            return socket.create_server(("0.0.0.0", 0), backlog=_BACKLOG)
+        reason = "they are those of this host's root"
+        for port in ports:
+            if port in self._kept_free:
+                continue
+            try:
+                return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)
+            except OSError as error:
+                reason = os.strerror(error.errno) if error.errno else str(error)  # its own text has the address
+        logger.warning(
+            "no port of the setting lane_ports = %s is free (%s): until this program is started again, others on other "
+            "hosts reach it only through the roots, which is slower. Each labc program takes one: make the range wider",
+            self._lane_ports,
+            reason,
+        )
+        self._within_host = True
+        return socket.create_server((LOOPBACK, 0), backlog=_BACKLOG)
 
     def _enter_locally(self) -> Callable[[], asyncio.BaseProtocol]:
         """What makes the protocol of one who comes by the Unix socket."""

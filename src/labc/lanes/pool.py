@@ -56,6 +56,7 @@ class Pool:
         version: str,
         surroundings: Surroundings,
         credentials: Credentials | None,
+        root_ports: Sequence[int] = (),
     ) -> None:
         self._here = here
         self._network = credentials.realm if credentials else settings.network
@@ -84,7 +85,9 @@ class Pool:
             settings, self._greeting, surroundings.is_present, self._direct_quiet, same_user=self._tls is not None
         )
         self._tidying: asyncio.TimerHandle | None = None
-        self.listener = Listener(self._here.id, self._accept, self._tls, settings.connect_timeout)
+        self.listener = Listener(
+            self._here.id, self._accept, self._tls, settings.connect_timeout, settings.lane_ports, root_ports
+        )
         self.calls: Calls | None = None
 
     async def open(self) -> None:

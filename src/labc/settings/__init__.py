@@ -1,7 +1,7 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
 from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
-from labc.settings.places import AddressRange, HostPlace, address_range, host_place, subnet
+from labc.settings.places import AddressRange, HostPlace, address_range, host_place, port_range, subnet
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "host_place",
     "near_keys",
     "parsed",
+    "port_range",
     "project_file",
     "read_text",
     "replace_text",

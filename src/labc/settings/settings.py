@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from labc.errors import SettingsError
 from labc.settings import files, kinds
 from labc.settings.kinds import Kind
-from labc.settings.places import address_range, host_place
+from labc.settings.places import address_range, host_place, port_range
 
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
@@ -67,6 +67,12 @@ class Settings:
         kinds.port(),
         "The TCP port of a computer's root. 0: 55555 for the network `labc`, and for any other network one that "
         "follows from its name. The three ports after it are spares. All nodes of a network need the same.",
+    )
+    lane_ports: str = _setting(
+        "",
+        kinds.text_of(port_range, 'a text like "50000-50100", or an empty one for any port'),
+        "The TCP ports at which programs take calls, one for each program that runs: for firewalls. Empty: any free "
+        "one. Where all are taken, a program is called from other computers through the roots, which is slower.",
     )
     discovery: tuple[str, ...] = _setting(
         ("multicast", "remembered"),
