@@ -237,7 +237,7 @@ class Seat:
         try:
             return Carrier(self._settings, self.ports, port, group_port, self._credentials)
         except OSError as error:
-            how = "not looked for" if self._credentials else "looked for by multicast only"
+            how = "not looked for" if self._credentials or self._settings.interfaces else "looked for by multicast only"
             logger.warning("other hosts are %s, as discovery can't start: %s", how, error)
             return None
 

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
-from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, own_ips, tcp_address, unix_address, unix_path
+from labc.lanes.addresses import ABSTRACT_SOCKETS, LOOPBACK, tcp_address, unix_address, unix_path
 from labc.lanes.tls import Tls
+from labc.lanes.ways import Ways
 from labc.settings import port_range
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _BACKLOG = 512
 class Listener:
     """Takes connections on a Unix socket (where there are such) and on one TCP port of all interfaces: one of
     ``lane_ports`` (of the settings; any, if that is empty) that is not in ``kept_free``. If there is none, it takes
-    them on loopback only.
+    them on loopback only. Who comes over an interface that is not one of ``ways`` is refused.
 
     With ``tls``: from this user's programs on the first, and from members of the network on the second. Who has not
     shown that he is one within ``patience`` seconds is dropped.
@@ -36,6 +37,7 @@ class Listener:
         accept: Callable[[], asyncio.BaseProtocol],
         tls: Tls | None,
         patience: float,
+        ways: Ways,
         lane_ports: str = "",
         kept_free: Container[int] = (),
     ) -> None:
@@ -43,6 +45,7 @@ class Listener:
         self._accept = accept
         self._tls = tls
         self._patience = patience
+        self._ways = ways
         self._lane_ports = lane_ports
         self._kept_free = kept_free
         self._within_host = False
@@ -54,6 +57,7 @@ class Listener:
     async def open(self) -> None:
         """Raises OSError: no TCP port can be opened at all."""
         loop = asyncio.get_running_loop()
+        self._ways.remark()
         if ABSTRACT_SOCKETS:
             path = unix_path(unix_address(self._node_id))
             await self._serve(
@@ -76,7 +80,7 @@ class Listener:
         The last one is for this host alone.
         """
         kind = "tcp" if self._tls is None else "tls"
-        ips = [] if self._within_host else own_ips()
+        ips = [] if self._within_host else self._ways.own_ips()
         return [tcp_address(ip, self.port, kind) for ip in (*ips, LOOPBACK)]
 
     @property
@@ -119,18 +123,27 @@ class Listener:
 
         return lambda: LocalAdmission(self._accept)
 
+    def _enter_from_afar(self) -> Callable[[], asyncio.BaseProtocol]:
+        """The same for one who comes by TCP."""
+        if not self._ways:
+            return self._accept
+        from labc.lanes.admission import WayAdmission
+
+        return lambda: WayAdmission(self._accept, self._ways.allow)
+
     async def _listen(self, own: socket.socket) -> None:
         """With a socket of our own: to look an address up, libuv starts threads, and a forked child dies of them."""
         if self._tls is not None:
             from labc.lanes.admission import Admission
             from labc.lanes.door import Door
 
-            door = Door(own, self._tls.server, lambda: Admission(self._accept), self._patience)
+            door = Door(own, self._tls.server, lambda: Admission(self._accept), self._patience, self._ways.allow)
             self._doors.append(door)
             door.open()
             return
         loop = asyncio.get_running_loop()
-        await self._serve(await loop.create_server(self._accept, sock=own, backlog=_BACKLOG, start_serving=False))
+        enter = self._enter_from_afar()
+        await self._serve(await loop.create_server(enter, sock=own, backlog=_BACKLOG, start_serving=False))
 
     async def _serve(self, server: asyncio.Server) -> None:
         self._servers.append(server)  # first: what is cancelled while it starts is closed, too

@@ -1,6 +1,7 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
 from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
+from labc.settings.interfaces import InterfaceAddress, Interfaces
 from labc.settings.places import AddressRange, HostPlace, address_range, host_place, port_range, subnet
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
@@ -9,6 +10,8 @@ __all__ = [
     "MAX_SCANNED",
     "AddressRange",
     "HostPlace",
+    "InterfaceAddress",
+    "Interfaces",
     "Loaded",
     "Settings",
     "address_range",
