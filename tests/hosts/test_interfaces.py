@@ -19,7 +19,7 @@ MakeLab = Callable[[int], VirtualHosts]
 Begin = Callable[..., Agent]
 
 SECOND = "lab1"
-"""The interface of the second network, whose addresses are 10.214.0.1 and 10.214.0.2."""
+"""The interface of the second network, whose addresses are 10.212.0.1 and 10.212.0.2: they come first in any order."""
 
 ADDRESSES = "{each.partition('/')[2].rpartition(':')[0] for each in labc.here.nodes()[0].addresses}"
 LISTENER = "labc.blocking.portal.node().rooms()._pool.listener"
@@ -48,7 +48,7 @@ def add_second(hosts: tuple[VirtualHost, ...]) -> None:
     h1, h2 = hosts
     h1.run(f"ip link add {SECOND} type veth peer name {SECOND} netns {h2.namespace}".split(), check=True)
     for number, host in enumerate(hosts, 1):
-        ip(host, f"address add 10.214.0.{number}/24 dev {SECOND}", f"link set {SECOND} up")
+        ip(host, f"address add 10.212.0.{number}/24 dev {SECOND}", f"link set {SECOND} up")
 
 
 def ip(host: VirtualHost, *lines: str) -> None:
@@ -91,7 +91,7 @@ def apart(caller: Agent, provider: Agent) -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    ["!lab1", "!10.214.0.0/24", "eth0", "10.213.0.0/24"],
+    ["!lab1", "!10.212.0.0/24", "eth0", "10.213.0.0/24"],
     ids=["name", "subnet", "other name", "other subnet"],
 )
 @pytest.mark.parametrize("way", ["multicast", "scan"])
@@ -110,7 +110,7 @@ def test_nothing_goes_over_an_interface_that_is_avoided(
     assert avoided() == 0
     assert used() > 0
     assert {each for each in a.eval(f"sorted({ADDRESSES})") if "." in each} == {h1.address, "127.0.0.1"}
-    assert "10.214.0.2" in b.eval(f"sorted({ADDRESSES})")
+    assert "10.212.0.2" in b.eval(f"sorted({ADDRESSES})")
 
 
 @pytest.mark.parametrize("setting", ["", "!lab1"])
@@ -119,7 +119,7 @@ def test_who_can_only_be_reached_there_is_not_found(hosts: tuple[VirtualHost, ..
     h1.cut()
     avoided = count_packets(h1, SECOND)
     a = begin(h1, "a", LABC_INTERFACES=setting)
-    b = begin(h2, "b", LABC_DISCOVERY="multicast,scan", LABC_HOSTS="10.214.0.1")
+    b = begin(h2, "b", LABC_DISCOVERY="multicast,scan", LABC_HOSTS="10.212.0.1")
     offer(a)
     offer(b)
     if setting:
@@ -137,9 +137,9 @@ def test_a_host_that_is_named_and_must_not_be_asked_is_told(hosts: tuple[Virtual
     avoided = count_packets(h1, SECOND)
     b = begin(h2, "b", LABC_DISCOVERY="")
     offer(b)
-    a = begin(h1, "a", LABC_INTERFACES="!lab1", LABC_HOSTS="10.214.0.2", LABC_DISCOVERY="hosts")
+    a = begin(h1, "a", LABC_INTERFACES="!lab1", LABC_HOSTS="10.212.0.2", LABC_DISCOVERY="hosts")
     offer(a)
-    a.program.expect(re.compile(r"10\.214\.0\.2, of the setting hosts, is not asked: .* interfaces"), stream="stderr")
+    a.program.expect(re.compile(r"10\.212\.0\.2, of the setting hosts, is not asked: .* interfaces"), stream="stderr")
     apart(a, b)
     assert avoided() == 0
     assert a.program.errors.count("is not asked") == 1
@@ -173,7 +173,7 @@ def way(ip, port, other):
 """)
     port, a_id = a.eval(f"{LISTENER}.port"), a.eval("labc.here.nodes()[0].id")
     assert b.eval(f"way({h1.address!r}, {port}, {a_id!r})") == "a lane"
-    assert b.eval(f"way('10.214.0.1', {port}, {a_id!r})") != "a lane"
+    assert b.eval(f"way('10.212.0.1', {port}, {a_id!r})") != "a lane"
     assert a.eval(f"len({LISTENER}._doors)") == (2 if keyed else 0)
     avoided = count_packets(h1, SECOND)
     a.exec(f"""
@@ -181,7 +181,7 @@ import asyncio
 from concurrent.futures import TimeoutError as Late
 rooms = labc.blocking.portal.node().rooms()
 at = rooms._pool._connector._at
-future = asyncio.run_coroutine_threadsafe(at("{kind}/10.214.0.2:{b.eval(LISTENER + ".port")}", "b"), rooms.loop)
+future = asyncio.run_coroutine_threadsafe(at("{kind}/10.212.0.2:{b.eval(LISTENER + ".port")}", "b"), rooms.loop)
 """)
     assert a.eval("str(future.exception(10))").endswith("over an interface that the setting interfaces does not use")
     assert avoided() == 0
@@ -203,7 +203,7 @@ def test_an_interface_and_an_address_that_come_later(make_lab: MakeLab, begin: B
     call(b, a)
     call(a, b)
     print(f"\nan interface that is to be used comes: {time.time() - began:.2f} s")
-    ip(hosts[1], f"address flush dev {SECOND}", f"address add 10.214.0.200/24 dev {SECOND}")
+    ip(hosts[1], f"address flush dev {SECOND}", f"address add 10.212.0.200/24 dev {SECOND}")
     began = time.time()
     a.eval("until(lambda: names() == ['h1'])", timeout=20)
     call(b, a)

@@ -102,9 +102,9 @@ class Listing:
 
     async def learn_endpoints(self) -> None:
         """For what is looked up by an address or a port."""
+        hosts = {node.id: node.host_id for node in self._everybody()}
         told = await self._ask_all(Question.DETAILS, Details, Options(timeout=_ENDPOINTS_WITHIN))
         endpoints = {node_id: list(filter(None, map(_endpoint, each.addresses))) for node_id, each in told.items()}
-        hosts = {node.id: node.host_id for node in self._everybody()}
         self._addressing.learn(endpoints, hosts, time.monotonic())
 
     # Within.
