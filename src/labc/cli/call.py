@@ -10,7 +10,19 @@ import labc
 from labc.cli.arguments import arguments_from
 from labc.cli.completion import complete_function
 from labc.cli.joining import joined
-from labc.cli.options import CallTimeout, FindTimeout, Host, Json, Network, Node, before_words, words
+from labc.cli.options import (
+    CallTimeout,
+    FindTimeout,
+    Host,
+    Json,
+    Network,
+    Node,
+    Perspective,
+    Scope,
+    before_words,
+    name_or_port,
+    words,
+)
 from labc.cli.output import one_line, print_json, print_value
 
 Name = Annotated[
@@ -30,6 +42,8 @@ def call(
     find_timeout: FindTimeout = None,
     host: Host = None,
     node: Node = None,
+    scope: Scope = None,
+    perspective: Perspective = None,
     everywhere: All = False,
 ) -> None:
     """Call a function and print its result.
@@ -41,13 +55,24 @@ def call(
     [bold]Examples[/bold]
       labc call echo "Hello World!"
       labc call camera.record --fps 25 --host robot1 -- --timeout 30
+      labc call camera.record --scope host
+      labc call camera.record --scope host --perspective robot1
+
+    The last two take a camera of this computer, and one of robot1.
 
     It prints text as it is, nothing for None, bytes as they are when they go
     to a file, and anything else as JSON. With --json, always one JSON document.
     """
     args, kwargs = arguments_from(arguments)
     with joined(network, as_json=as_json):
-        verbs = labc.at(timeout=timeout, find_timeout=find_timeout, host=host, node=node)
+        verbs = labc.at(
+            timeout=timeout,
+            find_timeout=find_timeout,
+            host=host,
+            node=name_or_port(node),
+            scope=scope,
+            perspective=perspective,
+        )
         if everywhere:
             _print_outcomes(verbs.call_all(name, *args, **kwargs), as_json)
         elif as_json:

@@ -14,6 +14,8 @@ from labc.cli.output import complain
 from labc.errors import LabcError, NameInvalidError
 
 NODE_NAME = "labc"
+KNOWN_ALREADY = 0.01
+"""A timeout that is no time to ask anybody: names and hosts of nodes are known without."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import typer
 
 import labc
 from labc.cli.joining import joined
-from labc.cli.options import Host, Json, Network, Node, NodesTimeout, asked_for
+from labc.cli.options import Host, Json, Network, Node, NodesTimeout, asked_for, name_or_port
 from labc.cli.output import complain, print_json, print_table
 from labc.cli.watch import print_events
 from labc.security import credentials_of
@@ -40,7 +40,7 @@ def nodes(
     [bold]Examples[/bold]
       labc nodes
       labc nodes -v --host robot1
-      labc nodes --watch
+      labc nodes --watch --host 10.0.0.5
 
     It prints each node's name, host and id, whether it is its host's root, how
     many functions it offers, how many calls run there, were served and failed,
@@ -55,7 +55,7 @@ def nodes(
             print_events(timeout, host, node, as_json=as_json)
         return
     with joined(network, as_json=as_json):
-        found = [info for info in labc.at(timeout=timeout, host=host, node=node).nodes() if not info.here]
+        found = [info for info in labc.at(timeout=timeout, host=host, node=name_or_port(node)).nodes() if not info.here]
     if as_json:
         print_json(found)
         return

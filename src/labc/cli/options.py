@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import typer
 
-from labc.cli.completion import complete_host, complete_node
+from labc.cli.completion import complete_host, complete_node, complete_node_or_host
 from labc.errors import SettingsError
 from labc.settings import Settings, checked
 
@@ -37,6 +38,13 @@ def not_empty(value: str | None) -> str | None:
     if value == "":
         raise typer.BadParameter("expected a name, not an empty text")
     return value
+
+
+def name_or_port(node: str | None) -> str | int | None:
+    """Of a node, for ``labc.at(node=...)``: a number is the port at which it takes connections."""
+    if node is not None and re.fullmatch("[0-9]{1,5}", node) and 0 < int(node) < 65536:
+        return int(node)
+    return node
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
@@ -124,7 +132,7 @@ Host = Annotated[
     typer.Option(
         metavar="NAME",
         callback=not_empty,
-        help="Only nodes on the host of that name.",
+        help="Only nodes on that host, by name, alias or address.",
         show_default=False,
         autocompletion=complete_host,
     ),
@@ -134,9 +142,54 @@ Node = Annotated[
     typer.Option(
         metavar="NAME",
         callback=not_empty,
-        help="Only that node, by name or id.",
+        help="Only that node, by name, id or port.",
         show_default=False,
         autocompletion=complete_node,
+    ),
+]
+
+
+ScopeName = Literal["node", "group", "host", "network"]
+
+
+def _scope(text: str) -> ScopeName:
+    for scope in get_args(ScopeName):
+        if text == scope:
+            return cast(ScopeName, scope)
+    *others, last = get_args(ScopeName)
+    raise typer.BadParameter(f"expected {', '.join(others)} or {last}; got {text!r}")
+
+
+def _scopes(incomplete: str) -> list[str]:
+    return [scope for scope in get_args(ScopeName) if scope.startswith(incomplete)]
+
+
+def _scope_option(help: str) -> Any:
+    return typer.Option(
+        "--scope",
+        metavar="|".join(get_args(ScopeName)),
+        parser=_scope,
+        autocompletion=_scopes,
+        help=help,
+        show_default=False,
+    )
+
+
+Scope = Annotated[ScopeName | None, _scope_option("Only nodes so near: of the same group, the same host, or all.")]
+PublishScope = Annotated[
+    ScopeName | None, _scope_option("Only to nodes so near: of the same group, the same host, or all.")
+]
+SubscribeScope = Annotated[
+    ScopeName | None, _scope_option("Only what is published so near; nobody farther away knows of it.")
+]
+Perspective = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=not_empty,
+        help=r"The host, or node, from which it is judged what is near. \[default: this one]",
+        show_default=False,
+        autocompletion=complete_node_or_host,
     ),
 ]
 
@@ -148,6 +201,8 @@ def words(metavar: str) -> Any:
     )
 
 
-def asked_for(host: str | None, node: str | None) -> str:
-    """What --host and --node say, for a sentence that begins with "nobody"."""
-    return (f" with the name {node!r}" if node else "") + (f" on {host!r}" if host else "")
+def asked_for(host: str | None, node: str | None, scope: str | None = None) -> str:
+    """What --host, --node and --scope say, for a sentence that begins with "nobody"."""
+    which = name_or_port(node)
+    where = f" at port {which}" if isinstance(which, int) else f" with the name {which!r}" if which else ""
+    return where + (f" on {host!r}" if host else "") + (f" in the scope {scope!r}" if scope else "")

@@ -9,16 +9,13 @@ import typer
 
 import labc
 from labc.cli.completion import complete_node_or_host
-from labc.cli.joining import fail, joined
-from labc.cli.options import Json, Network, Timeout, not_empty, whole_number
+from labc.cli.joining import KNOWN_ALREADY, fail, joined
+from labc.cli.options import Json, Network, Timeout, name_or_port, not_empty, whole_number
 from labc.cli.output import print_json
 from labc.errors import LabcError, NotFoundError
 
 INTERVAL = 0.5
 """Seconds from one round to the next."""
-
-_KNOWN_ALREADY = 0.01
-"""No time to ask anybody: names and hosts of nodes are known without."""
 
 Target = Annotated[
     str | None,
@@ -61,7 +58,7 @@ def ping(
 
 def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool) -> int:
     """How many answers were missing in all. 0 rounds are no end of them."""
-    here = {info.id for info in labc.at(timeout=_KNOWN_ALREADY).nodes() if info.here}
+    here = {info.id for info in labc.at(timeout=KNOWN_ALREADY).nodes() if info.here}
     missing = done = 0
     while True:
         started = time.monotonic()
@@ -80,11 +77,11 @@ def _ping(target: str | None, timeout: float | None, rounds: int, as_json: bool)
 
 
 def _answers(target: str | None, timeout: float | None) -> dict[Any, float | LabcError]:
-    """Of the nodes of that name, else of those on the host of that name. Raises NotFoundError."""
+    """Of the nodes of that name or port, else of those on the host of that name. Raises NotFoundError."""
     if target is None:
         return labc.at(timeout=timeout).ping()
     try:
-        return labc.at(timeout=timeout, node=target).ping()
+        return labc.at(timeout=timeout, node=name_or_port(target)).ping()
     except NotFoundError:
         return labc.at(timeout=timeout, host=target).ping()
 

@@ -9,7 +9,7 @@ import typer
 import labc
 from labc.cli.joining import fail, joined
 from labc.cli.lasting import close_when, reader_is_gone
-from labc.cli.options import Json, LeaveAfter, Network, whole_number
+from labc.cli.options import Json, LeaveAfter, Network, SubscribeScope, whole_number
 from labc.cli.output import complain, json_text, one_line
 
 _QUEUE_SIZE = 100_000
@@ -29,13 +29,19 @@ Count = Annotated[
 
 
 def subscribe(
-    pattern: Pattern, as_json: Json = False, network: Network = None, timeout: LeaveAfter = None, count: Count = None
+    pattern: Pattern,
+    as_json: Json = False,
+    network: Network = None,
+    timeout: LeaveAfter = None,
+    count: Count = None,
+    scope: SubscribeScope = None,
 ) -> None:
     """Print the messages of a topic or pattern.
 
     [bold]Examples[/bold]
       labc subscribe 'lab/*/temperature'
       labc subscribe '**' --json --count 10
+      labc subscribe status --scope host
 
     It prints a line for each message: time, topic, values, sender. Values that
     are retained come first.
@@ -44,7 +50,7 @@ def subscribe(
     """
     show = json_line if as_json else line
     came = 0
-    with joined(network, as_json=as_json), labc.messages(pattern, queue_size=_QUEUE_SIZE) as messages:
+    with joined(network, as_json=as_json), labc.at(scope=scope).messages(pattern, queue_size=_QUEUE_SIZE) as messages:
         close_when(messages.close, timeout)
         complain(f"listening to {pattern!r}; Ctrl-C ends it")
         for message in messages:

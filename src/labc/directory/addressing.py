@@ -24,18 +24,25 @@ class Addressing:
         """By address: the ids of the hosts that have it."""
         self._ports: dict[str, frozenset[int]] = {}
         """By node id."""
+        self._asked: frozenset[str] = frozenset()
+        """The ids of the nodes that were asked, whether they answered or not."""
         self._learnt = float("-inf")
 
-    def needs_endpoints(self, host: str | None, node: str | int | None, now: float) -> bool:
-        """Whether one must ask the nodes for their endpoints, and :meth:`learn` them, to know who is meant."""
-        return self.changes(host, node) and now - self._learnt > _FRESH
+    def needs_endpoints(
+        self, host: str | None, node: str | int | None, now: float, present: Iterable[str] = ()
+    ) -> bool:
+        """Whether one must ask the nodes for their endpoints, and :meth:`learn` them, to know who is meant.
+
+        ``present``: the ids of those that are there.
+        """
+        return self.changes(host, node) and (now - self._learnt > _FRESH or not self._asked.issuperset(present))
 
     def changes(self, host: str | None, node: str | int | None) -> bool:
         """Whether it may be another one in a moment who is named so."""
         return isinstance(node, int) or (host is not None and is_address(self._unaliased(host)))
 
     def learn(self, endpoints: Mapping[str, Iterable[Endpoint]], host_ids: Mapping[str, str], now: float) -> None:
-        """What the nodes told, each by its id; ``host_ids``: on which host each is."""
+        """What the nodes told, each by its id; ``host_ids``: on which host each is that was asked."""
         hosts: dict[str, set[str]] = {}
         for node_id, told in endpoints.items():
             for address, _ in told:
@@ -43,6 +50,7 @@ class Addressing:
                     hosts.setdefault(_plain(address), set()).add(host_ids[node_id])
         self._hosts = {address: frozenset(ids) for address, ids in hosts.items()}
         self._ports = {node_id: frozenset(port for _, port in told) for node_id, told in endpoints.items()}
+        self._asked = frozenset(host_ids)
         self._learnt = now
 
     def is_at(self, record: NodeRecord, host: str | None, node: str | int | None) -> bool:

@@ -38,7 +38,7 @@ from labc.discovery.sockets import (
 )
 from labc.discovery.subnets import Address
 from labc.security import Credentials
-from labc.settings import Settings, host_place
+from labc.settings import Interfaces, Settings, host_place
 from labc.version import __version__
 
 logger = logging.getLogger("labc.discovery")
@@ -76,6 +76,7 @@ class Carrier:
         self._network = credentials.realm if credentials else settings.network
         self._secret = credentials.secret if credentials else None
         self._protocol = "tls" if credentials else "tcp"
+        self._interfaces = Interfaces(settings.interfaces)
         self._ports = ports
         self._port = port
         self._group_port = group_port
@@ -91,6 +92,9 @@ class Carrier:
         self._names: Names | None = None
         self._memory: Memory | None = None
         self._addresses: frozenset[Address] = frozenset()
+        """Those of this host that are used."""
+        self._avoided: set[str] = set()
+        """The others."""
         self._next_look = self._next_links = 0.0
         self._warned: set[str] = set()
         self._started = False
@@ -197,7 +201,9 @@ class Carrier:
         """See what has changed since the last look."""
         if now >= self._next_look:
             self._next_look = now + _LOOK
-            self._addresses = addresses_now()
+            present = addresses_now()
+            self._addresses = frozenset(e for e in present if self._interfaces.use(e.interface, e.address))
+            self._avoided = {each.address for each in present - self._addresses}
             if self._ears is not None:
                 listen_on(self._ears, [each.address for each in self._addresses])
             if plan.see_addresses(self._addresses, now):
@@ -235,8 +241,13 @@ class Carrier:
                 with suppress(OSError):  # the interface takes none, or has just gone
                     data = plan.sealed(question, each.address) if plan.is_keyed else question
                     send_to_group(self._mouth, data, self._group_port, each.address)
-        else:
+        elif self._may_speak_with(ask.address):
             self._say(plan, question, (ask.address, ask.port))
+        elif ask.method == "hosts" and address_towards(ask.address) in self._avoided:
+            self._warn(
+                f"{ask.address}, of the setting hosts, is not asked: the way there is over an interface that the "
+                "setting interfaces does not use"
+            )
 
     def _introduce(self, plan: Plan, now: float) -> None:
         if self._router is None:
@@ -257,6 +268,8 @@ class Carrier:
                 continue
             if sock in (self._mouth, self._ears):
                 address, port = source
+                if not self._may_speak_with(address):
+                    continue
                 if sock is self._ears and is_scout(data) and not plan.is_keyed:
                     self._answer_scout(plan, address, port, now)
                 elif (told := plan.tell_anybody(data, lambda: self._describe(plan), now)) is not None:
@@ -284,6 +297,13 @@ class Carrier:
             return about
         methods = list(self._settings.discovery)
         return replace(about, host=self._host, network=self._network, version=__version__, methods=methods)
+
+    def _may_speak_with(self, address: str) -> bool:
+        """Whether the way there is over an interface that the settings use."""
+        if not self._interfaces or address == LOOPBACK:
+            return True
+        own = address_towards(address)
+        return any(each.address == own for each in self._addresses)
 
     def _say(self, plan: Plan, data: bytes, place: tuple[str, int]) -> None:
         if plan.is_keyed:

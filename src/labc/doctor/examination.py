@@ -21,7 +21,7 @@ from labc.fabric.ports import every_first_port, every_multicast_port, root_ports
 from labc.lanes.addresses import endpoints, reachable
 from labc.lanes.knocking import State, best, knock
 from labc.security import credentials_of
-from labc.settings import Settings, host_place
+from labc.settings import Interfaces, Settings, host_place
 
 _KNOCK_WITHIN = 3.5
 """Seconds. The system needs three to find out that nobody has an address of the local network."""
@@ -53,7 +53,9 @@ class _Examination:
         self._digest = network_digest(realm)
         self._ports = root_ports(realm, settings.root_port)
         self._multicast_port = int(scouting_address(realm).rpartition(":")[2])
-        self._own = sorted(addresses_now(), key=lambda each: (each.interface, each.address))
+        interfaces = Interfaces(settings.interfaces)
+        used = (each for each in addresses_now() if interfaces.use(each.interface, each.address))
+        self._own = sorted(used, key=lambda each: (each.interface, each.address))
         here = Here(
             host=platform.node(),
             network=settings.network,

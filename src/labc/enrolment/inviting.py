@@ -27,12 +27,13 @@ from labc.enrolment.messages import (
     parse_request,
 )
 from labc.errors import InvitationError, MembershipError
-from labc.lanes.addresses import own_ips
 from labc.lanes.crowd import Crowd
 from labc.lanes.door import Door
+from labc.lanes.ways import Ways
 from labc.security import Credentials
 from labc.security.credentials import AUTHORITY_KEY
 from labc.security.invitation import SECRET_BYTES, Invitation
+from labc.settings import Settings
 
 _PATIENCE = 5.0
 """Seconds for a handshake, and as many for the request."""
@@ -66,7 +67,7 @@ def invite(
     """Invite, and wait until ``uses`` hosts have joined (0: any number) or the time is over. Blocks; Ctrl-C ends it.
 
     ``ready`` is told the invitation when joining is possible, ``joined`` of each host. ``addresses``: under which the
-    joining hosts reach this one; without, those of its interfaces. ``port`` 0: one that is free.
+    joining hosts reach this one; without, those that the setting ``interfaces`` uses. ``port`` 0: one that is free.
 
     Raises:
         MembershipError: this host did not make the network, or the port can't be opened.
@@ -74,13 +75,14 @@ def invite(
     from labc.security.authority import Authority
 
     authority = Authority.of(credentials)
+    ways = Ways(Settings.load().interfaces)
     expires = int(time.time() + seconds)
     desk = Desk(secrets.token_bytes(SECRET_BYTES), expires, uses)
     with ExitStack() as stack:
         sockets = _listening(port, stack)
         invitation = Invitation(
             network=credentials.network,
-            addresses=addresses or tuple(own_ips()) or ("127.0.0.1",),
+            addresses=addresses or tuple(ways.own_ips()) or ("127.0.0.1",),
             port=sockets[0].getsockname()[1],
             fingerprint=authority.fingerprint,
             secret=desk.secret,
@@ -88,14 +90,18 @@ def invite(
         )
         reception = _Reception(credentials, authority, desk, joined)
         context = _context(credentials)
-        asyncio.run(_serve(sockets, context, reception, lambda: ready(invitation)))
+        asyncio.run(_serve(sockets, context, reception, ways, lambda: ready(invitation)))
     return desk
 
 
 async def _serve(
-    sockets: list[socket.socket], context: ssl.SSLContext, reception: _Reception, ready: Callable[[], object]
+    sockets: list[socket.socket],
+    context: ssl.SSLContext,
+    reception: _Reception,
+    ways: Ways,
+    ready: Callable[[], object],
 ) -> None:
-    doors = [Door(own, lambda: context, lambda: Visit(reception), _PATIENCE) for own in sockets]
+    doors = [Door(own, lambda: context, lambda: Visit(reception), _PATIENCE, ways.allow) for own in sockets]
     try:
         for door in doors:
             door.open()

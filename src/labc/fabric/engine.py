@@ -72,14 +72,14 @@ def open_router(settings: Settings, port: int, carrier: str | None, credentials:
     """A router on this port of all interfaces.
 
     It learns of other roots at the ``carrier``'s address on the loopback interface, where it scouts. Without one it
-    scouts by multicast itself, on the interfaces that are there now, if the settings allow it; in a keyed network it
+    scouts by multicast itself, on all interfaces that are there now, if the settings allow that; in a keyed network it
     does not, as anybody could answer.
 
     Raises:
         zenoh.ZError: the port is taken.
     """
     network, link = realm(settings, credentials), protocol(credentials)
-    by_itself = "multicast" in settings.discovery and credentials is None
+    by_itself = "multicast" in settings.discovery and credentials is None and not settings.interfaces
     scouting: dict[str, Any] = {"scouting/multicast/enabled": carrier is not None or by_itself}
     scouting["scouting/multicast/address"] = carrier or scouting_address(network)
     if carrier:

@@ -105,6 +105,11 @@ class Fabric:
         """The port on which this node is its host's root; None if another node is."""
         return self._seat.root_port
 
+    @property
+    def root_ports(self) -> tuple[int, ...]:
+        """Those that this host's root may hold."""
+        return self._seat.ports
+
     def tell_root_changes(self, changed: Callable[[], None]) -> None:
         """Call this on the loop whenever :attr:`root_port` may have changed."""
         self._seat.on_root_change = changed

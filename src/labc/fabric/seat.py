@@ -70,7 +70,8 @@ class Seat:
         self._here = here
         self._worker = worker
         self._on_link = on_link
-        self._ports = root_ports(self._realm, settings.root_port)
+        self.ports = root_ports(self._realm, settings.root_port)
+        """Those that this host's root may hold."""
         self._linked = asyncio.Event()
         self._lost = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -101,13 +102,13 @@ class Seat:
         Raises:
             FabricError: neither succeeded within 20 s or a little more.
         """
-        election = Election(self._ports)
+        election = Election(self.ports)
         deadline = time.monotonic() + _OPEN_WITHIN
         while self.session is None:
             if time.monotonic() > deadline:
                 raise FabricError(
                     f"no root of network {self._settings.network!r} answers on this host, and none of its ports "
-                    f"{self._ports[0]}-{self._ports[-1]} can be opened: something else may hold them (set root_port)"
+                    f"{self.ports[0]}-{self.ports[-1]} can be opened: something else may hold them (set root_port)"
                 )
             step, port = election.step()
             if step == "connect":
@@ -116,7 +117,7 @@ class Seat:
                 election.listen_failed()
                 await asyncio.sleep(random.uniform(0.5, 1) * _ROUND)
             else:
-                election = Election(self._ports)
+                election = Election(self.ports)
         self._keeper = asyncio.create_task(self._keep(), name="labc root election")
 
     async def close(self) -> None:
@@ -234,9 +235,9 @@ class Seat:
 
         group_port = int(scouting_address(self._realm).rpartition(":")[2])
         try:
-            return Carrier(self._settings, self._ports, port, group_port, self._here.host, self._credentials)
+            return Carrier(self._settings, self.ports, port, group_port, self._here.host, self._credentials)
         except OSError as error:
-            how = "not looked for" if self._credentials else "looked for by multicast only"
+            how = "not looked for" if self._credentials or self._settings.interfaces else "looked for by multicast only"
             logger.warning("other hosts are %s, as discovery can't start: %s", how, error)
             return None
 
@@ -315,7 +316,7 @@ class Seat:
             await self._lost.wait()
             self._lost.clear()
             await self.wait_linked(random.uniform(0, _JITTER))
-            election = Election(self._ports, listen_first=True)
+            election = Election(self.ports, listen_first=True)
             while not self.linked:
                 step, port = election.step()
                 if step == "connect" or self._router:

@@ -194,8 +194,11 @@ class Caller:
 
     async def learn_endpoints(self, options: Options) -> None:
         """Before anything is looked up by an address or a port: these are known by asking."""
-        if self._addressing.needs_endpoints(options.host, options.node, time.monotonic()):
-            await self._learn_endpoints()
+        now = time.monotonic()
+        for host, node in ((options.host, options.node), (options.perspective, None)):
+            if self._addressing.needs_endpoints(host, node, now, (each.id for each in self._directory.nodes())):
+                await self._learn_endpoints()
+                return
 
     async def _call(self, asked: Asked, tries: Tries) -> tuple[NodeRecord, Any]:
         await self.learn_endpoints(asked.options)
@@ -353,7 +356,10 @@ class Caller:
         if len(self._turns) >= _MAX_TURNS:
             self._turns.clear()
         route = _Route(nodes, rule, self._turns.setdefault(key, itertools.count()))
-        if not self._addressing.changes(asked.options.host, asked.options.node):
+        options = asked.options
+        if not (
+            self._addressing.changes(options.host, options.node) or self._addressing.changes(options.perspective, None)
+        ):
             self._routes[key] = route
         return self._pick(route)
 

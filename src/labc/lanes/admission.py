@@ -1,4 +1,5 @@
-"""Who may have a lane in a keyed network: members, who come by TLS, and this user's programs, by Unix socket."""
+"""Who may have a lane: in a keyed network members, who come by TLS, and this user's programs, by Unix socket; where the
+settings say so, who comes over certain interfaces."""
 
 from __future__ import annotations
 
@@ -41,4 +42,20 @@ class LocalAdmission(Admission):
             super().connection_made(transport)
         else:
             logger.debug("a program of another user is to take the way by TLS")
+            transport.abort()
+
+
+class WayAdmission(Admission):
+    """The same for TCP: refuses those who come over an interface that the settings do not use."""
+
+    def __init__(self, accept: Callable[[], Any], allow: Callable[[str], bool]) -> None:
+        super().__init__(accept)
+        self._allow = allow
+
+    def connection_made(self, transport: Any) -> None:
+        own = transport.get_extra_info("sockname")
+        if own and self._allow(own[0]):
+            super().connection_made(transport)
+        else:
+            logger.debug("a connection to %s is refused: the setting interfaces does not use it", own)
             transport.abort()

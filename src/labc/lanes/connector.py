@@ -19,6 +19,7 @@ from labc.lanes.lane import Lane
 from labc.lanes.race import race
 from labc.lanes.relays import Relays
 from labc.lanes.tls import Tls, is_same_user
+from labc.lanes.ways import Ways
 from labc.settings import Settings
 
 logger = logging.getLogger("labc.lanes")
@@ -63,6 +64,7 @@ class Connector:
         relays: Relays,
         new_lane: Callable[[str], Lane],
         tls: Tls | None,
+        ways: Ways,
     ) -> None:
         self._host_id = host_id
         self._settings = settings
@@ -70,6 +72,7 @@ class Connector:
         self._relays = relays
         self._new_lane = new_lane
         self._tls = tls
+        self._ways = ways
         self._loop = asyncio.get_running_loop()
         self._beginning: set[Beginning] = set()
         self.reached_at: dict[str, str] = {}
@@ -160,6 +163,8 @@ class Connector:
         path, endpoint = unix_path(address), tcp_endpoint(address, "tls" if self._tls else "tcp")
         if path is None and endpoint is None:
             raise ConnectionError(f"{address}: not an address this version knows")
+        if not self._ways.lead_to(address):
+            raise ConnectionError("the way there is over an interface that the setting interfaces does not use")
         family = socket.AF_UNIX if path else socket.AF_INET6 if endpoint and ":" in endpoint[0] else socket.AF_INET
         connection = socket.socket(family)
         try:

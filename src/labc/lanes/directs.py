@@ -60,9 +60,12 @@ class DirectLanes:
         on_quiet: Callable[[str], None],
         *,
         same_user: bool = False,
+        leads_to: Callable[[str], bool] = lambda address: True,
     ) -> None:
         self._settings = settings
         self._same_user = same_user
+        self._leads_to = leads_to
+        """Whether an address may be connected to."""
         self._greeting = greeting
         self._is_present = is_present
         self._on_quiet = on_quiet
@@ -77,7 +80,7 @@ class DirectLanes:
         return len(busy) if busy else 0
 
     def take(self, node: NodeRecord, address: str, deadline: float) -> DirectLane | None:
-        """A lane for one call, to be given back; None: there are too many, or it is too late.
+        """A lane for one call, to be given back; None: there are too many, it is too late, or no way may lead there.
 
         Raises:
             OSError, LabcError: none can be made.
@@ -91,7 +94,7 @@ class DirectLanes:
                     return self._unless_closed(lane)
                 lane.close("")
         busy = self._busy.setdefault(node.id, _Busy())
-        if len(busy) >= _MAX_PER_NODE:
+        if len(busy) >= _MAX_PER_NODE or not self._leads_to(address):
             return None
         greeting = self._greeting(node.id, [ONE_WAY])
         lane = DirectLane(greeting, self._settings, node, self._is_present, self._on_quiet)

@@ -24,7 +24,8 @@ _OUT_OF_FILES = 0.1
 
 
 class Door:
-    """Takes connections on ``own``; ``enter()`` makes the protocol of one that has passed.
+    """Takes connections on ``own``, at those addresses of this host that ``allow`` says yes to; ``enter()`` makes the
+    protocol of one that has passed.
 
     Nothing of the others reaches a protocol. At most 256 are in their handshake at a time, 32 from one address, and for
     ``patience`` seconds: then the oldest is dropped.
@@ -36,11 +37,13 @@ class Door:
         context: Callable[[], ssl.SSLContext],
         enter: Callable[[], asyncio.BaseProtocol],
         patience: float,
+        allow: Callable[[str], bool] = lambda own: True,
     ) -> None:
         self._own = own
         self._context = context
         self._enter = enter
         self._patience = patience
+        self._allow = allow
         self._crowd: Crowd[Beginning] = Crowd(_MAX_WAITING, _MAX_WAITING_EACH)
         self._notices = Notices(_SAY_AGAIN)
         self._shaking: set[Beginning] = set()
@@ -109,7 +112,16 @@ class Door:
             self._begin(connection, str(peer[0]))
             await asyncio.sleep(0)
 
+    def _is_allowed(self, connection: socket.socket) -> bool:
+        try:
+            return self._allow(connection.getsockname()[0])
+        except OSError:  # it is gone again
+            return False
+
     def _begin(self, connection: socket.socket, address: str) -> None:
+        if not self._is_allowed(connection):
+            connection.close()
+            return
         accept = self._loop.connect_accepted_socket
         try:
             context = self._context()

@@ -23,6 +23,7 @@ from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.relays import Relays
 from labc.lanes.tls import Tls, seat_of
+from labc.lanes.ways import Ways
 from labc.security import Credentials
 from labc.settings import Settings
 from labc.wire import Greeting, Requested
@@ -56,6 +57,7 @@ class Pool:
         version: str,
         surroundings: Surroundings,
         credentials: Credentials | None,
+        root_ports: Sequence[int] = (),
     ) -> None:
         self._here = here
         self._network = credentials.realm if credentials else settings.network
@@ -79,12 +81,20 @@ class Pool:
         self._reassuring: dict[str, asyncio.Task[None]] = {}
         self._closed = False
         self._relays = Relays(surroundings.relay, self._accept)
-        self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane, self._tls)
+        ways = Ways(settings.interfaces)
+        self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane, self._tls, ways)
         self.direct = DirectLanes(
-            settings, self._greeting, surroundings.is_present, self._direct_quiet, same_user=self._tls is not None
+            settings,
+            self._greeting,
+            surroundings.is_present,
+            self._direct_quiet,
+            same_user=self._tls is not None,
+            leads_to=ways.lead_to,
         )
         self._tidying: asyncio.TimerHandle | None = None
-        self.listener = Listener(self._here.id, self._accept, self._tls, settings.connect_timeout)
+        self.listener = Listener(
+            self._here.id, self._accept, self._tls, settings.connect_timeout, ways, settings.lane_ports, root_ports
+        )
         self.calls: Calls | None = None
 
     async def open(self) -> None:

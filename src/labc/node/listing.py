@@ -102,8 +102,8 @@ class Listing:
 
     async def learn_endpoints(self) -> None:
         """For what is looked up by an address or a port."""
-        told = await self._ask_all(Question.DETAILS, Details, Options(timeout=_ENDPOINTS_WITHIN))
         hosts = {node.id: node.host_id for node in self._everybody()}
+        told = await self._ask_all(Question.DETAILS, Details, Options(timeout=_ENDPOINTS_WITHIN))
         places = {node_id: endpoints(each.addresses) for node_id, each in told.items()}
         self._addressing.learn(places, hosts, time.monotonic())
 

@@ -64,7 +64,7 @@ class Runtime:
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost, self._digests_of)
         self._addressing = Addressing(here, settings.aliases)
         self._offering = Offering(here, self.fabric, self._later)
-        self._pool = Pool(here, settings, __version__, self, credentials)
+        self._pool = Pool(here, settings, __version__, self, credentials, self.fabric.root_ports)
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare)
         self._pool.calls = self._provider
         self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)

@@ -1,7 +1,8 @@
 """What can be set, and where it is set: see :class:`Settings`."""
 
 from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
-from labc.settings.places import AddressRange, HostPlace, address_range, host_place, subnet
+from labc.settings.interfaces import InterfaceAddress, Interfaces
+from labc.settings.places import AddressRange, HostPlace, address_range, host_place, port_range, subnet
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "MAX_SCANNED",
     "AddressRange",
     "HostPlace",
+    "InterfaceAddress",
+    "Interfaces",
     "Loaded",
     "Settings",
     "address_range",
@@ -17,6 +20,7 @@ __all__ = [
     "host_place",
     "near_keys",
     "parsed",
+    "port_range",
     "project_file",
     "read_text",
     "replace_text",

@@ -1,4 +1,5 @@
-"""PURE. Addresses as they stand in settings: ``10.0.0.5``, ``lab3:55555``, ``10.0.0.0/24``, ``10.0.0.5-10.0.0.40``."""
+"""PURE. Addresses and ports as they stand in settings: ``10.0.0.5``, ``lab3:55555``, ``10.0.0.0/24``,
+``10.0.0.5-10.0.0.40``, ``50000-50100``."""
 
 from __future__ import annotations
 
@@ -60,6 +61,18 @@ def address_range(text: str) -> AddressRange:
     return AddressRange(first, last, port)
 
 
+def port_range(text: str) -> range | None:
+    """None: any port, as the text is empty. Raises ValueError: it is neither a port nor a first and a last one."""
+    if not text.strip():
+        return None
+    first, dash, last = text.partition("-")
+    low = _port(first.strip())
+    high = _port(last.strip()) if dash else low
+    if high < low:
+        raise ValueError
+    return range(low, high + 1)
+
+
 def subnet(address: str, prefix: int) -> AddressRange:
     """The addresses that hosts can have in the network of this address."""
     size = 1 << (32 - prefix)
@@ -84,6 +97,10 @@ def _split_port(text: str) -> tuple[str, int | None]:
     place, colon, port = text.partition(":")
     if not colon:
         return place, None
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+    return place, _port(port)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
         raise ValueError
-    return place, int(port)
+    return int(text)

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 from labc.errors import SettingsError
 from labc.settings import files, kinds
+from labc.settings.interfaces import interface_entry
 from labc.settings.kinds import Kind
-from labc.settings.places import address_range, host_place
+from labc.settings.places import address_range, host_place, port_range
 
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
@@ -73,6 +74,22 @@ class Settings:
         kinds.port(),
         "The TCP port of a computer's root. 0: 55555 for the network `labc`, and for any other network one that "
         "follows from its name. The three ports after it are spares. All nodes of a network need the same.",
+    )
+    lane_ports: str = _setting(
+        "",
+        kinds.text_of(port_range, 'a text like "50000-50100", or an empty one for any port'),
+        "The TCP ports at which programs take calls, one for each program that runs: for firewalls. Empty: any free "
+        "one. Where all are taken, a program is called from other computers through the roots, which is slower.",
+    )
+    interfaces: tuple[str, ...] = _setting(
+        (),
+        kinds.list_of(
+            kinds.text_of(interface_entry, 'a text like "eth0", "10.0.0.0/24", "10.0.0.5" or "!docker0"'),
+            256,
+        ),
+        "Which of the computer's interfaces, subnets and addresses are used, or with a `!` before it avoided, to find "
+        "others and for calls. With one that is not avoided only those are used; empty: all. Loopback always is. The "
+        "root's port stays open on all, see the page on discovery.",
     )
     discovery: tuple[str, ...] = _setting(
         ("multicast", "remembered"),

@@ -35,6 +35,8 @@ WORDS = [
     ),
     (["--timeout", "9", "--find-timeout=1", "show", "x"], '[["x"], {}]\n', [["x"], {}]),
     (["echo", "1", "--node", "server"], "1\n", 1),
+    (["--scope", "host", "echo", "1"], "1\n", 1),
+    (["show", "1", "--scope=network", "--", "--scope", "2"], '[[1], {"scope": 2}]\n', [[1], {"scope": 2}]),
 ]
 
 
@@ -93,6 +95,16 @@ def test_the_remote_traceback_follows_unless_the_output_is_for_programs(run: Run
         ),
         (["call", "echo", "--host", ""], "'--host': expected a name"),
         (["call", "echo", "--network", ""], "'--network'"),
+        *(
+            ([verb, "--scope", "hots", "x"], "'--scope': expected node, group, host or network; got 'hots' (")
+            for verb in ("call", "publish", "subscribe")
+        ),
+        (["functions", "--scope", "wan"], "'--scope': expected node, group, host or network; got 'wan' ("),
+        (["call", "echo", "--perspective", ""], "'--perspective': expected a name"),
+        *(
+            (["publish", "--retain", "x", option, "host"], "--retain is for the whole network, and not for a --host, ")
+            for option in ("--host", "--node", "--scope")
+        ),
         (["call", "--x", "1"], "'NAME': expected a name before --x;"),
         (["call", "-v", "echo"], "'NAME': expected a name before -v;"),
         (["call", "--", "-h2"], "'NAME': expected a name before -h2;"),

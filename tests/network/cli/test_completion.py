@@ -39,6 +39,18 @@ def test_places_in_the_network(verb: str) -> None:
     assert complete_at_last(f"labc {verb} --host ") == [socket.gethostname()]
 
 
+@pytest.mark.parametrize("verb", ["call", "publish", "subscribe", "functions"])
+def test_scopes(verb: str) -> None:
+    assert complete(f"labc {verb} --scope ") == ["node", "group", "host", "network"]
+    assert complete(f"labc {verb} --scope n") == ["node", "network"]
+
+
+@pytest.mark.usefixtures("server")
+def test_perspectives() -> None:
+    assert complete_at_last("labc call --perspective s") == ["server"]
+    assert socket.gethostname() in complete_at_last("labc call --perspective ")
+
+
 @pytest.mark.usefixtures("server")
 def test_ping_takes_nodes_and_hosts() -> None:
     assert sorted(complete_at_last("labc ping ")) == sorted(["server", socket.gethostname()])

@@ -111,3 +111,11 @@ def test_only_addresses_and_ports_are_asked_for_and_believed_for_a_while() -> No
     made.learn({}, HOSTS, now=100.0)
     assert not made.needs_endpoints("10.0.0.2", None, now=104.9)
     assert made.needs_endpoints("10.0.0.2", None, now=105.1)
+
+
+def test_who_has_come_since_is_asked_for() -> None:
+    made = addressing()
+    made.learn({}, {HERE.id: HERE.host_id, FAR.id: FAR.host_id}, now=100.0)
+    assert not made.needs_endpoints("10.0.0.2", None, 101.0, [FAR.id])
+    assert made.needs_endpoints("10.0.0.2", None, 101.0, [FAR.id, CAMERA.id])
+    assert not made.needs_endpoints("computer2", None, 101.0, [FAR.id, CAMERA.id])

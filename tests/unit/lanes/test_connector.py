@@ -21,6 +21,7 @@ from labc.lanes.connector import Connector
 from labc.lanes.door import Door
 from labc.lanes.lane import Lane
 from labc.lanes.tls import Tls
+from labc.lanes.ways import Ways
 from labc.settings import Settings
 from labc.wire import Greeting
 
@@ -73,7 +74,7 @@ class Place:
             self.listener = socket.create_server(("127.0.0.1", 0))
             self.address = f"{kind}/127.0.0.1:{self.listener.getsockname()[1]}"
         self.listener.listen(backlog)
-        self.connector = Connector("h", SETTINGS, Owner(), None, self.new_lane, tls)  # type: ignore[arg-type]
+        self.connector = Connector("h", SETTINGS, Owner(), None, self.new_lane, tls, Ways(()))  # type: ignore[arg-type]
 
         self.tls = tls
 

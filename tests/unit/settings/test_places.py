@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labc.errors import SettingsError
-from labc.settings import HostPlace, Settings, address_range, host_place
+from labc.settings import HostPlace, Settings, address_range, host_place, port_range
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,27 @@ def test_what_is_no_range(text: str) -> None:
         address_range(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("", None),
+        (" ", None),
+        ("50000", range(50000, 50001)),
+        ("50000-50100", range(50000, 50101)),
+        (" 1 - 65535 ", range(1, 65536)),
+        ("7-7", range(7, 8)),
+    ],
+)
+def test_ports(text: str, ports: range | None) -> None:
+    assert port_range(text) == ports
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "50100-50000", "50000-", "-50000", "5-x", "1-2-3", "50000,50001", "٣"])
+def test_what_are_no_ports(text: str) -> None:
+    with pytest.raises(ValueError):
+        port_range(text)
+
+
 def test_a_large_range_needs_a_yes() -> None:
     with pytest.raises(
         SettingsError, match=r"65534 addresses, and more than 4096 .* scan_large=true: .* LABC_SCAN_RANGES"
@@ -85,6 +106,8 @@ def test_lists_from_variables_and_arguments() -> None:
         ({"hosts": ["fe80::1"]}, 'like "10.0.0.5", "lab3" or "lab3:55555"'),
         ({"hosts": [5]}, "a list of at most 256"),
         ({"hosts": ["h"] * 257}, "at most 256"),
+        ({"lane_ports": "50100-50000"}, "lane_ports='50100-50000': expected a text like \"50000-50100\", or an empty"),
+        ({"lane_ports": 50000}, 'a text like "50000-50100"'),
         ({"scan_rate": 0}, "a number from 1 to 100000"),
         ({"scan_large": 1}, "true or false"),
     ],

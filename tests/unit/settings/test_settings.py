@@ -75,6 +75,10 @@ def test_the_nearer_source_wins(environment: dict[str, str], write_user_file: Wr
         ('name = """\ntimeout = 1\ntimeout = 2\n"""\nname = 1', "labc.toml, line 5: name is set a second time"),
         ("\ufefftimeouts = 1", "labc.toml, line 1: timeouts: no such setting; did you mean timeout?"),
         ("adresses = 1", "labc.toml, line 1: adresses: no such setting"),
+        (
+            '\nlane_ports = "50k"',
+            "labc.toml, line 2: lane_ports = '50k': expected a text like \"50000-50100\", or an empty",
+        ),
         ("timeout.x = 1", "labc.toml, line 1: timeout is a table here: expected seconds"),
         ("timeout = " + "9" * 400, "labc.toml, line 1: timeout = 9999"),
         ("queue_size = " + "9" * 5000, "labc.toml: exceeds the limit"),
