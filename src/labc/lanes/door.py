@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from labc.errors import LabcError
+from labc.errors import HandshakeError, LabcError
 from labc.lanes.crowd import Crowd, Notices
 
 logger = logging.getLogger("labc.lanes")
@@ -19,6 +19,9 @@ _MAX_WAITING_EACH = 32
 _SAY_AGAIN = 600.0
 """Seconds until the same address is complained of again."""
 _OUT_OF_FILES = 0.1
+_HANDSHAKE = b"\x16"
+"""With which each handshake of TLS begins."""
+_GARBAGE = 1 << 16
 
 
 class Door:
@@ -90,6 +93,7 @@ class Door:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._patience):
+                await _wait_for_tls(connection)
                 await loop.connect_accepted_socket(self._enter, connection, ssl=self._context())
         except (OSError, TimeoutError, LabcError) as error:  # SSLError is an OSError
             connection.close()
@@ -100,7 +104,40 @@ class Door:
                 logger.warning("a connection from %s was refused: %s", address, _reason(error))
 
 
+async def _wait_for_tls(connection: socket.socket) -> None:
+    """Returns when it begins to speak TLS, which takes time and memory, and so is not for who says nothing or garbage.
+
+    Raises HandshakeError: it says something else; ConnectionError: it has gone.
+    """
+    loop = asyncio.get_running_loop()
+    connection.setblocking(False)
+    while True:
+        try:
+            first = connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            readable = loop.create_future()
+            loop.add_reader(connection, _done, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(connection)
+            continue
+        if first == _HANDSHAKE:
+            return
+        if not first:
+            raise ConnectionResetError("it said nothing")
+        connection.recv(_GARBAGE)  # or it would be told of a broken connection, instead of a closed one
+        raise HandshakeError("it talks something else")
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 def _reason(error: Exception) -> str:
+    if isinstance(error, HandshakeError):
+        return f"it is no member of this network: {error}"
     if isinstance(error, LabcError):
         return f"this node can't show that it is a member itself ({error})"
     if isinstance(error, ssl.SSLCertVerificationError):

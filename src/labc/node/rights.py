@@ -39,7 +39,10 @@ class Rights:
         self.access = Access(settings.access, places, settings.aliases, own)
         self._notices = Notices(_SAY_AGAIN)
         self._closed = threading.Event()
-        self._complained: set[str] = set()
+        self._noticing = threading.Lock()
+        self._known: dict[str, list[str]] = {}
+        """The addresses of the computers that the setting names, as they were found last."""
+        self._failed: set[str] = set()
 
     async def open(self) -> None:
         """Look up the computers that the setting names."""
@@ -92,25 +95,30 @@ class Rights:
         if rule is None:
             return
         error = RefusedError(verb, name, str(who), where=self._node, rule=rule)
-        if self._notices.is_due((verb, name, who), time.monotonic()):
+        with self._noticing:
+            is_due = self._notices.is_due((verb, name, who), time.monotonic())
+        if is_due:
             _LOGGERS[verb].warning("refused: %s", error)
         raise error
 
     def _look_up(self, tell: Callable[[], None]) -> None:
         while True:
-            found = {name: self._addresses_of(name) for name in self.access.names}
-            self.access.learn(found, own_ips())
+            for name in self.access.names:
+                self._look_one_up(name)
+            self.access.learn(self._known, own_ips())
             tell()
             if self._closed.wait(_LOOK_UP_EVERY):
                 return
 
-    def _addresses_of(self, name: str) -> list[str]:
+    def _look_one_up(self, name: str) -> None:
+        """What was known stays, while nobody can tell."""
         try:
-            return ips_of(name)
+            self._known[name] = ips_of(name)
+            self._failed.discard(name)
         except (OSError, UnicodeError) as error:
-            if name not in self._complained:
-                self._complained.add(name)
+            if name not in self._failed:
+                self._failed.add(name)
+                what = "its old address counts" if name in self._known else "it may do nothing that is limited"
                 _LOGGERS["call"].warning(
-                    "%s (setting access) may do nothing: its address is not known: %s", name, error
+                    "the address of %s (setting access) is not known, so %s: %s", name, what, error
                 )
-            return []

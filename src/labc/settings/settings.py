@@ -98,8 +98,8 @@ class Settings:
     access: Mapping[str, str] = _setting(
         {},
         rights.access(),
-        "Who may call, publish or subscribe which names; what no line is about, everybody may. See the page on "
-        "security. In the environment: `LABC_ACCESS=lights.*=localhost,bench1`.",
+        "Who may call, publish or hear which names: of each name or pattern the computers. What no line is about, "
+        "everybody may. In the environment: `LABC_ACCESS=lights.*=localhost,bench1`. See the page on security.",
     )
     timeout: float = _setting(
         3600.0,
