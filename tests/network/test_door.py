@@ -38,13 +38,14 @@ def at_a_door(visit: Callable[[Door, int, list[str]], Coroutine[None, None, None
 
 
 @pytest.mark.parametrize("said", [b"labc" * 100, b"\x00", b"GET / HTTP/1.1\r\n\r\n"])
-def test_garbage_is_closed_at_once(said: bytes) -> None:
+def test_garbage_is_closed_at_once(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async def visit(door: Door, port: int, begun: list[str]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(said)
         assert await reader.read() == b""
         assert door.refused == 1
         assert begun == []
+        assert "a connection from 127.0.0.1 was refused: it is no member" in caplog.text
         writer.close()
 
     at_a_door(visit)

@@ -98,7 +98,9 @@ class Door:
         except (OSError, TimeoutError, LabcError) as error:  # SSLError is an OSError
             connection.close()
             self.refused += 1
-            if isinstance(error, ConnectionError):  # a member as well does so, who found another way faster
+            if isinstance(error, ConnectionError) and not isinstance(
+                error, LabcError
+            ):  # a member as well does so, who found another way faster
                 logger.debug("a connection from %s broke off in its handshake: %s", address, error)
             elif self._notices.is_due(address, loop.time()):
                 logger.warning("a connection from %s was refused: %s", address, _reason(error))
