@@ -65,6 +65,7 @@ from labc.errors import (
     OverloadedError,
     PeerLostError,
     ProtocolError,
+    RefusedError,
     RemoteError,
     SettingsError,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "PeerLostError",
     "ProtocolError",
     "Record",
+    "RefusedError",
     "Registration",
     "RemoteError",
     "RemoteFunction",

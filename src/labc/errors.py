@@ -13,6 +13,7 @@
     ├── ArgumentsError         (TypeError)        the arguments don't fit the function; it did not run
     ├── CarryError             (TypeError)        a value that can't be carried over the network
     ├── OverloadedError        (RuntimeError)     a bound was reached; nothing ran
+    ├── RefusedError           (PermissionError)  the settings of a node don't allow it; nothing ran
     ├── NameInvalidError       (ValueError)       a name, topic or pattern that can't be used
     ├── SettingsError          (ValueError)       a setting with a bad value
     ├── MembershipError        (RuntimeError)     the key of a network can't be used, made, got or given
@@ -151,6 +152,19 @@ class CarryError(LabcError, TypeError):
 
 class OverloadedError(LabcError, RuntimeError):
     """A bound was reached (too many calls at once, too much waiting to be sent). Nothing ran."""
+
+
+class RefusedError(LabcError, PermissionError):
+    """``where`` does not allow ``who`` to call, publish or subscribe (``verb``) ``name``, by its ``rule``. Nothing
+    ran."""
+
+    def __init__(self, verb: str, name: str, who: str, *, where: str, rule: str) -> None:
+        self.verb = verb
+        self.name = name
+        self.who = who
+        self.where = where
+        self.rule = rule
+        super().__init__(f"{where} does not allow {who} to {verb} {name!r}: {rule}")
 
 
 class NameInvalidError(LabcError, ValueError):

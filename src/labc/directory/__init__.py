@@ -1,5 +1,6 @@
 """PURE. Who is in the network, who offers what, and which provider to choose."""
 
+from labc.directory.access import Access, Here, Who
 from labc.directory.addressing import Addressing, Endpoint
 from labc.directory.choosing import (
     ORDERS,
@@ -25,11 +26,13 @@ __all__ = [
     "RESOLVES",
     "SCOPES",
     "WIDEST",
+    "Access",
     "Addressing",
     "Candidate",
     "Directory",
     "Endpoint",
     "EventQueue",
+    "Here",
     "History",
     "NodeEvent",
     "NodeRecord",
@@ -38,6 +41,7 @@ __all__ = [
     "Resolve",
     "Rule",
     "Scope",
+    "Who",
     "check_function_name",
     "check_name",
     "check_pattern",

@@ -21,6 +21,7 @@ from labc.directory import (
     Candidate,
     NodeRecord,
     Rule,
+    Who,
     distance,
     equals_of_the_first,
     near_names,
@@ -108,7 +109,7 @@ class _Route(msgspec.Struct):
     turns: Iterator[int]
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
+class Asked(msgspec.Struct, frozen=True):
     """One call, checked and encoded once, however many are asked."""
 
     name: str
@@ -116,6 +117,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     options: Options
     timeout: float
     deadline: float
+    for_whom: Callable[[Who], None] | None = None
+    """Raises RefusedError: it is not for who is at the other end of that lane. Without: it is for whoever is there."""
 
     @property
     def remaining(self) -> float:
@@ -286,9 +289,17 @@ class Caller:
                 raise await self._not_found(asked, None)
         return sorted(outcomes, key=lambda outcome: (outcome.host, outcome.node))
 
-    async def call_node(self, node: NodeRecord, name: str, args: Sequence[Any], timeout: float | None = None) -> Any:
-        """Call a function that this node is known to have, without looking for it."""
-        return await self._ask(self.prepare(name, args, {}, Options(timeout=timeout)), node)
+    async def call_node(
+        self,
+        node: NodeRecord,
+        name: str,
+        args: Sequence[Any],
+        timeout: float | None = None,
+        for_whom: Callable[[Who], None] | None = None,
+    ) -> Any:
+        """Call a function that this node is known to have, without looking for it. ``for_whom``: see `Asked`."""
+        asked = self.prepare(name, args, {}, Options(timeout=timeout))
+        return await self._ask(msgspec.structs.replace(asked, for_whom=for_whom), node)
 
     async def ping(self, node: NodeRecord, timeout: float) -> float:
         """Seconds for a question to the node's loop and back.
@@ -528,6 +539,8 @@ class Caller:
             raise self._too_late(asked, node, ran="no") from None
 
     async def _ask_lane(self, lane: Lane, asked: Asked, node: NodeRecord) -> Answer:
+        if asked.for_whom is not None:
+            asked.for_whom(lane.who)
         call_id, answer = lane.request(asked.name, asked.arguments, asked.deadline)
         try:
             return await answer

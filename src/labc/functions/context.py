@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 
-from labc.directory import NodeRecord
+from labc.directory import NodeRecord, Who
 from labc.errors import OutsideError
 
 _current: ContextVar[CallContext] = ContextVar("labc_current_call")
@@ -14,7 +14,19 @@ _current: ContextVar[CallContext] = ContextVar("labc_current_call")
 class CallContext:
     """One call, as the function that serves it sees it."""
 
-    __slots__ = ("_cancelled", "_told", "began", "caller", "deadline", "finished", "host", "name", "node", "node_id")
+    __slots__ = (
+        "_cancelled",
+        "_told",
+        "began",
+        "caller",
+        "deadline",
+        "finished",
+        "host",
+        "name",
+        "node",
+        "node_id",
+        "who",
+    )
 
     def __init__(
         self,
@@ -24,6 +36,7 @@ class CallContext:
         node_id: str,
         timeout: float | None,
         caller: NodeRecord | None = None,
+        who: Who | None = None,
     ) -> None:
         self.name = name
         """The name under which the function was called."""
@@ -34,6 +47,8 @@ class CallContext:
         self.node_id = node_id
         self.caller = caller
         """For labc itself: who it is, as far as that can be believed."""
+        self.who = who
+        """For labc itself: the other end of the connection; None: this node itself."""
         self.began = time.monotonic()
         """When it came, on the clock of ``time.monotonic()`` of this process."""
         self.deadline = None if timeout is None else self.began + timeout

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from labc.directory import CORE, NodeRecord, near_names, reaches
+from labc.directory import CORE, NodeRecord, Who, near_names, reaches
 from labc.errors import (
     CallTimeoutError,
     CarryError,
@@ -29,11 +29,14 @@ from labc.functions.processes import ProcessDiedError, Processes, RaisedThereErr
 from labc.functions.registration import Registration
 from labc.functions.threads import Job, Threads
 from labc.lanes import Lane
-from labc.settings import Settings
+from labc.settings import Settings, Verb
 from labc.wire import Body, Failure, Request, Requested, decode_arguments, encode
 
 logger = logging.getLogger("labc.functions")
 
+
+CheckRight = Callable[[Verb, str, Who | None, bool], None]
+"""``check_right(verb, name, who, dangerous)`` raises RefusedError if he may not."""
 
 _ALWAYS = (CORE, "\0")
 """With what the names of labc's own functions begin. They take no time worth mentioning, and run beside `max_calls`."""
@@ -71,12 +74,14 @@ class Provider:
         find: Callable[[str], Registration[..., Any] | None],
         offered: Callable[[], Iterable[Registration[..., Any]]],
         prepare: Callable[[], object],
+        check_right: CheckRight,
     ) -> None:
         self._here = here
         self._settings = settings
         self._find = find
         self._offered = offered
         self._prepare = prepare
+        self._check_right = check_right
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._threads = Threads(settings.threads, "labc function")
@@ -107,11 +112,13 @@ class Provider:
         request, peer = event.request, lane.peer
         assert peer is not None
         try:
-            registration = self._admit(request.name, lane.caller)
+            registration = self._admit(request.name, lane.caller, lane.who)
         except LabcError as error:
             lane.fail(event.id, self._refused(error))
             return
-        context = CallContext(request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout, lane.caller)
+        context = CallContext(
+            request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout, lane.caller, lane.who
+        )
         key = (lane, event.id)
         if registration.run == "thread":
             job = _InThread(self, lane, event, registration, context)
@@ -152,7 +159,7 @@ class Provider:
         here = self._here
         request = Request(name, timeout, msgspec.Raw(arguments.head))
         try:
-            registration = self._admit(name, None)
+            registration = self._admit(name, None, None)
         except LabcError as error:
             raise self._refused(error).to_exception() from None
         context = CallContext(request.name, here.host, here.name, here.id, request.timeout, here)
@@ -179,8 +186,8 @@ class Provider:
         Raises:
             LabcError: it does not run.
         """
-        registration = self._admit(name, None if sender.caller is self._here else sender.caller)
-        context = CallContext(name, sender.host, sender.node, sender.node_id, None, sender.caller)
+        registration = self._admit(name, None if sender.caller is self._here else sender.caller, sender.who)
+        context = CallContext(name, sender.host, sender.node, sender.node_id, None, sender.caller, sender.who)
         request = Request(name, None, msgspec.Raw(arguments.head))
         answering = self._answer(registration, request, _copied(arguments.buffers), context)
         task = self._loop.create_task(answering, name=f"labc message to {name}")
@@ -289,7 +296,7 @@ class Provider:
             return True
         return registration.scope != "node" and reaches(registration.scope, self._here, caller)
 
-    def _admit(self, name: str, caller: NodeRecord | None) -> Registration[..., Any]:
+    def _admit(self, name: str, caller: NodeRecord | None, who: Who | None) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
         if len(self._running) >= self._settings.max_calls and not name.startswith(_ALWAYS):
@@ -300,6 +307,8 @@ class Provider:
         if registration is None or not self.sees(caller, registration):
             near = near_names(name, [r.name for r in self._offered() if r.listed and self.sees(caller, r)])
             raise NotFoundError(name, near=near, nodes=1, hosts=1, detail=f"{self._here} does not")
+        if not name.startswith("\0"):  # whose parts are looked at where they are taken
+            self._check_right("call", name, who, registration.dangerous)
         return registration
 
     def _enter(self, context: CallContext) -> None:

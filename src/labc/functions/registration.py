@@ -26,6 +26,8 @@ class Registration(Handle[P, R]):
         run: Run,
         scope: Scope = WIDEST,
         listed: bool = True,
+        *,
+        dangerous: bool = False,
     ) -> None:
         super().__init__(function, name)
         self._registry = registry
@@ -33,6 +35,9 @@ class Registration(Handle[P, R]):
         self.run: Run = run
         self.scope: Scope = scope
         self.listed = listed
+        self.dangerous = dangerous
+        """Whether it could harm the computer: then on an open network programs of other computers may call it only if
+        the setting ``access`` names it."""
         self.signature = Signature(name, function)
 
     def close(self) -> None:

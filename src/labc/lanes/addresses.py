@@ -85,6 +85,12 @@ def interface_addresses() -> list[InterfaceAddress]:
     return found
 
 
+def ips_of(host: str) -> list[str]:
+    """The addresses of a host by its name. Blocks for as long as the system likes. Raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
 def usable_ips(ips: Iterable[str]) -> list[str]:
     """PURE. Those under which another host may reach this one, IPv4 first, without loopback and link-local."""
     good = []

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from labc.errors import LabcError
+from labc.errors import HandshakeError, LabcError
 from labc.lanes.beginning import Beginning
 from labc.lanes.crowd import Crowd, Notices
 
@@ -21,6 +21,9 @@ _MAX_WAITING_EACH = 32
 _SAY_AGAIN = 600.0
 """Seconds until the same address is complained of again."""
 _OUT_OF_FILES = 0.1
+_HANDSHAKE = b"\x16"
+"""With which each handshake of TLS begins."""
+_GARBAGE = 1 << 16
 
 
 class Door:
@@ -122,19 +125,8 @@ class Door:
         if not self._is_allowed(connection):
             connection.close()
             return
-        accept = self._loop.connect_accepted_socket
         try:
-            context = self._context()
-        except LabcError as error:
-            connection.close()
-            self._refuse(address, error)
-            return
-        try:
-            beginning = Beginning(
-                connection,
-                lambda: accept(self._enter, connection, ssl=context, ssl_handshake_timeout=self._patience),
-                encrypted=True,
-            )
+            beginning = Beginning(connection, lambda: self._let_in(connection), encrypted=True)
         except OSError as error:
             self._refuse(address, error)
             return
@@ -142,6 +134,18 @@ class Door:
         if (out := self._crowd.enter(beginning, address)) is not None:
             out.give_up()
         beginning.task.add_done_callback(lambda _: self._done(beginning, address))
+
+    async def _let_in(self, connection: socket.socket) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await _wait_for_tls(connection)
+            context = self._context()
+        except BaseException:
+            connection.close()
+            raise
+        await self._loop.connect_accepted_socket(
+            self._enter, connection, ssl=context, ssl_handshake_timeout=self._patience
+        )
 
     def _done(self, beginning: Beginning, address: str) -> None:
         self._crowd.leave(beginning, address)
@@ -151,20 +155,55 @@ class Door:
 
     def _refuse(self, address: str, error: BaseException) -> None:
         self.refused += 1
-        if isinstance(error, ConnectionError) and not isinstance(error, ConnectionAbortedError):
+        if isinstance(error, ConnectionError) and not isinstance(error, (LabcError, ConnectionAbortedError)):
             # A member as well does so, who found another way faster.
             logger.debug("a connection from %s broke off in its handshake: %s", address, error)
         elif self._notices.is_due(address, time.monotonic()):
             logger.warning("a connection from %s was refused: %s", address, _reason(error))
 
 
+async def _wait_for_tls(connection: socket.socket) -> None:
+    """Returns when it begins to speak TLS, which takes time and memory, and so is not for who says nothing or garbage.
+
+    Raises HandshakeError: it says something else; ConnectionError: it has gone.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            first = connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            readable = loop.create_future()
+            try:
+                loop.add_reader(connection, _tell, readable)
+            except NotImplementedError:  # by the loop of Windows
+                return
+            try:
+                await readable
+            finally:
+                loop.remove_reader(connection)
+            continue
+        if first == _HANDSHAKE:
+            return
+        if not first:
+            raise ConnectionResetError("it said nothing")
+        connection.recv(_GARBAGE)  # or it would be told of a broken connection, instead of a closed one
+        raise HandshakeError("it talks something else")
+
+
+def _tell(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 def _reason(error: BaseException) -> str:
+    if isinstance(error, HandshakeError):
+        return f"it is no member of this network: {error}"
     if isinstance(error, LabcError):
         return f"this node can't show that it is a member itself ({error})"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not one of a member of this network ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         return f"it is no member of this network, or talks something else ({error.reason})"
-    if isinstance(error, ConnectionAbortedError):  # how event loops say so
+    if isinstance(error, (TimeoutError, ConnectionAbortedError)):  # the second is how event loops say so
         return "it took too long to say who it is"
     return f"it broke off ({error})"

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from labc.directory import NodeRecord
+from labc.directory import NodeRecord, Who
 from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostError, ProtocolError
 from labc.lanes.addresses import LOOPBACKS
 from labc.lanes.cut import is_cut
 from labc.lanes.deadlines import Deadlines
+from labc.lanes.tls import host_of, seat_of
 from labc.lanes.writer import Writer
 from labc.settings import Settings
 from labc.wire import (
@@ -106,6 +107,8 @@ class Lane(asyncio.BufferedProtocol):
         self.within_host = False
         """Whether its other end is known to be on this host, whatever the peer says of itself."""
         self._caller: NodeRecord | None = None
+        self.who = Who()
+        """Who is at its other end, by what can't be made up."""
         self.asked = float("-inf")
         """When its owner was told of a request last (``time.perf_counter()``)."""
         self.closed = asyncio.Event()
@@ -271,6 +274,7 @@ class Lane(asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self.within_host = _is_within_host(transport)
+        self.who = _who(transport, self.within_host)
         self._remote = str(transport.get_extra_info("peername") or "a node of this host")
         self._writer.begin(transport)
         if self._end is not None:  # given up before it began
@@ -438,6 +442,12 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
+
+
+def _who(transport: asyncio.Transport, within_host: bool) -> Who:
+    end = transport.get_extra_info("peername")
+    address = str(end[0]) if isinstance(end, tuple) and not within_host else ""
+    return Who(within_host, address, host_of(transport), seat_of(transport))
 
 
 def _is_within_host(transport: asyncio.Transport) -> bool:

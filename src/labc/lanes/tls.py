@@ -66,6 +66,14 @@ def seat_of(transport: Any) -> int | None:
     return int(certificate["serialNumber"], 16) - 1
 
 
+def host_of(transport: Any) -> str:
+    """The name of the computer in the certificate at the other end; empty: it has shown none."""
+    if transport is None or not (certificate := transport.get_extra_info("peercert")):
+        return ""
+    names = [value for part in certificate["subject"] for key, value in part if key == "organizationalUnitName"]
+    return str(names[0]) if names else ""
+
+
 _PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
 _CREDENTIALS = struct.Struct("3i")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from labc.directory import NodeRecord
+from labc.directory import NodeRecord, Who
 from labc.errors import NotFoundError
 from labc.functions import Caller, Provider, Registration, current_call
 from labc.registry import Registry
@@ -16,6 +16,9 @@ _HELD = "\0held"
 _TOLD = "\0told"
 _NEAR = "\0near"
 _MESSAGE = "\0message"
+
+ForWhom = Callable[[Who], None] | None
+"""See :meth:`Caller.call_node`."""
 
 _WITHIN = 1.0
 """Seconds that a node may take to answer what its loop answers at once."""
@@ -28,13 +31,13 @@ class Asking:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def deliver_held(self, node: NodeRecord, message: Sequence[Any]) -> None:
+    async def deliver_held(self, node: NodeRecord, message: Sequence[Any], for_whom: ForWhom) -> None:
         """Give it a message that its subscribers hold back. Returns when they have taken it."""
-        await self._caller.call_node(node, _HELD, message)
+        await self._caller.call_node(node, _HELD, message, None, for_whom)
 
-    async def tell(self, node: NodeRecord, told: Sequence[Told]) -> None:
+    async def tell(self, node: NodeRecord, told: Sequence[Told], for_whom: ForWhom) -> None:
         """Give it messages."""
-        await self._caller.call_node(node, _TOLD, [[tuple(each) for each in told]], _TAKEN_WITHIN)
+        await self._caller.call_node(node, _TOLD, [[tuple(each) for each in told]], _TAKEN_WITHIN, for_whom)
 
     async def near(self, node: NodeRecord) -> Sequence[tuple[str, bool]]:
         """What it subscribes to for its host or group alone."""
@@ -76,10 +79,10 @@ class Answering:
     async def _held(self, topic: str, args: Any, kwargs: Any, seconds: float, retain: bool = False) -> None:
         call = current_call()
         sender = Sender(call.host, call.node, call.node_id)
-        await self._topics.take_held(self._caller(), sender, topic, args, kwargs, seconds, retain)
+        await self._topics.take_held(self._caller(), sender, topic, args, kwargs, seconds, retain, call.who)
 
     async def _told(self, messages: list[tuple[bool, str, bytes, bytes, bool]]) -> None:
-        self._topics.take_told(self._caller(), [Told(*each) for each in messages])
+        self._topics.take_told(self._caller(), [Told(*each) for each in messages], current_call().who)
 
     async def _near(self) -> list[tuple[str, bool]]:
         return self._topics.nearby.for_node(self._caller())

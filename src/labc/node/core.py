@@ -125,6 +125,7 @@ class Core:
                 "unsent": self._fabric.dropped,
                 "untold": self._topics.untold,
                 "undecodable": self._topics.undecodable,
+                "refused": self._topics.refused,
             },
             "lanes": len(self._pool.lanes()),
         }

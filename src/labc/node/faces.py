@@ -80,6 +80,7 @@ class Verbs(ABC):
             CallTimeoutError: no answer within ``timeout``. It may have run, and is cancelled.
             PeerLostError: the provider went away. ``ran`` says what is known.
             OverloadedError: the provider runs ``max_calls`` already. Nothing ran.
+            RefusedError: the provider's setting ``access`` does not allow it. Nothing ran.
             RemoteError: the function raised; its traceback is in the notes.
         """
 

@@ -13,6 +13,7 @@ from labc.fabric import new_id
 from labc.functions import Options, Registration
 from labc.node.identity import host_id, host_name, program_name, secret_digest
 from labc.node.process import process
+from labc.node.rights import Rights
 from labc.node.runtime import Runtime
 from labc.node.verbs import AsyncVerbs, Operation, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
@@ -45,7 +46,7 @@ class Node(AsyncVerbs):
     """
 
     def __init__(self, *, name: str | None = None, network: str | None = None, **settings: Any) -> None:
-        self.settings = Settings.load(name=name, network=network, **settings)
+        self.settings, self._sources = Settings.load_with_sources(name=name, network=network, **settings)
         group = secret_digest("group", self.settings.group) if self.settings.group else ""
         self._record = NodeRecord(new_id(), host_id(), host_name(), self.settings.name or program_name(), group)
         self._functions: Registry[Registration[..., Any]] = Registry()
@@ -108,7 +109,8 @@ class Node(AsyncVerbs):
             functions.append(process.functions)
             subscriptions.append(process.subscriptions)
         enter, credentials = lambda: process.enter(self), self._credentials
-        rooms = Runtime(self._record, self.settings, functions, subscriptions, enter, credentials)
+        rights = Rights(self._record, self.settings, self._sources, credentials)
+        rooms = Runtime(self._record, self.settings, functions, subscriptions, enter, credentials, rights)
         self._rooms = rooms
         try:
             await rooms.open()

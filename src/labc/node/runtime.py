@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from labc.directory import WIDEST, Addressing, NodeRecord
+from labc.directory import WIDEST, Addressing, NodeRecord, Who
 from labc.errors import PeerLostError
 from labc.fabric import Fabric, Neighbourhood, Publication
 from labc.functions import Caller, Options, Outcome, Provider, Registration
@@ -20,6 +20,7 @@ from labc.node.core import Core
 from labc.node.details import Details, Question, TopicDetails
 from labc.node.listing import Listing
 from labc.node.offering import Offering
+from labc.node.rights import Rights
 from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
@@ -50,6 +51,7 @@ class Runtime:
         subscriptions: Sequence[Registry[Subscription[..., Any]]],
         prepare: Callable[[], object],
         credentials: Credentials | None,
+        rights: Rights,
     ) -> None:
         self.here = here
         self.settings = settings
@@ -60,12 +62,13 @@ class Runtime:
         self._jobs: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
+        self._rights = rights
         self.fabric = Fabric(settings, here, self._link_changed, credentials)
         self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost, self._digests_of)
         self._addressing = Addressing(here, settings.aliases)
         self._offering = Offering(here, self.fabric, self._later)
         self._pool = Pool(here, settings, __version__, self, credentials, self.fabric.root_ports)
-        self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare)
+        self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare, rights.check)
         self._pool.calls = self._provider
         self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
         self.caller = Caller(
@@ -88,6 +91,7 @@ class Runtime:
             self._ask_near,
             prepare,
             self._provider.threads.run,
+            (lambda topic, who: rights.check("publish", topic, who)) if rights.access else None,
         )
         self._core = Core(
             here,
@@ -122,6 +126,7 @@ class Runtime:
         Raises:
             FabricError: no root can be reached or opened on this host.
         """
+        await self._rights.open()
         await self.fabric.open()
         await self._pool.open()
         keys = self.fabric.keys
@@ -146,6 +151,7 @@ class Runtime:
     async def close(self) -> None:
         """Leave the network. Takes less than a second, whatever runs."""
         self._watchdog.stop()
+        self._rights.close()
         if self._vouching is not None:
             self._vouching.close()
         for functions in self._functions:
@@ -221,9 +227,16 @@ class Runtime:
         Raises:
             NotFoundError: nobody is where the options say.
             ValueError: a value for so few can't be retained.
+            RefusedError: the settings here don't let this computer publish it.
         """
-        if options.host is None and options.node is None and options.scope in (None, WIDEST):
+        if limited := self._rights.limits_topic(topic):  # to lanes: on the fabric nobody knows who sends, and who hears
+            self._rights.check("publish", topic, Who(within_host=True))
+        elif options.host is None and options.node is None and options.scope in (None, WIDEST):
             return self._topics.publish_now(topic, args, kwargs, retain)
+        if retain and limited:
+            raise ValueError(
+                f"publish(retain=True): a value is retained for everybody, and the setting access limits {topic!r}"
+            )
         if retain:
             raise ValueError(
                 "publish(retain=True): a value is retained for the whole network, not for a scope or a host"
@@ -356,10 +369,22 @@ class Runtime:
     # Messages that hold their publisher back.
 
     async def _deliver_held(self, node_id: str, message: Sequence[Any]) -> None:
-        await self._asking.deliver_held(await self._node(node_id), message)
+        node, topic = await self._node(node_id), message[0]
+        if await self._hearable(node, [topic]):
+            await self._asking.deliver_held(node, message, self._rights.for_whom([topic]))
 
     async def _tell(self, node_id: str, told: Sequence[Told]) -> None:
-        await self._asking.tell(await self._node(node_id), told)
+        node = await self._node(node_id)
+        topics = await self._hearable(node, {each.topic for each in told})
+        if heard := [each for each in told if each.topic in topics]:
+            await self._asking.tell(node, heard, self._rights.for_whom(topics))
+
+    async def _hearable(self, node: NodeRecord, topics: Collection[str]) -> Collection[str]:
+        """Those of the topics that the node may hear."""
+        if not any(self._rights.limits_topic(topic) for topic in topics):
+            return topics
+        who = (await self._pool.lane(node)).who
+        return {topic for topic in topics if self._rights.may("subscribe", topic, who)}
 
     async def _ask_near(self, node_id: str) -> Sequence[tuple[str, bool]]:
         return await self._asking.near(await self._node(node_id))

@@ -3,17 +3,24 @@
 from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
 from labc.settings.interfaces import InterfaceAddress, Interfaces
 from labc.settings.places import AddressRange, HostPlace, address_range, host_place, port_range, subnet
+from labc.settings.rights import EVERYBODY, LOCALHOST, NOBODY, VERBS, Right, Verb, right, seat_number
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
+    "EVERYBODY",
+    "LOCALHOST",
     "MAX_NAME_BYTES",
     "MAX_SCANNED",
+    "NOBODY",
+    "VERBS",
     "AddressRange",
     "HostPlace",
     "InterfaceAddress",
     "Interfaces",
     "Loaded",
+    "Right",
     "Settings",
+    "Verb",
     "address_range",
     "checked",
     "entries",
@@ -24,6 +31,8 @@ __all__ = [
     "project_file",
     "read_text",
     "replace_text",
+    "right",
+    "seat_number",
     "state_folder",
     "subnet",
     "user_file",

@@ -113,6 +113,14 @@ def entries(path: Path, text: str) -> list[Entry]:
     return [Entry(key, value, _line_of(key, text)) for key, value in values.items()]
 
 
+def line_of_entry(key: str, entry: str, text: str) -> int:
+    """Where an entry of the table ``key`` stands, from 1 on; as near as it can be told, or 0."""
+    begin = _line_of(key, text)
+    begins = re.compile(rf"\s*(?:{re.escape(key)}\s*\.\s*)?([\"']?){re.escape(entry)}\1\s*=")
+    lines = text.splitlines()
+    return next((number for number in range(max(begin, 1), len(lines) + 1) if begins.match(lines[number - 1])), begin)
+
+
 def replace_text(path: Path, text: str) -> None:
     """All of it or nothing. A link stays one, and who may read the file stays as well. Raises OSError."""
     path = path.resolve()

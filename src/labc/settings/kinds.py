@@ -24,6 +24,15 @@ class Kind:
     parse: Callable[[str], Any]
 
 
+class EntryError(ValueError):
+    """An entry of a table is the mistake; its text says which, and what was expected."""
+
+    def __init__(self, entry: str, value: Any, expected: str) -> None:
+        self.entry = entry
+        shown = f'"{value}"' if isinstance(value, str) else repr(value)
+        super().__init__(f'"{entry}" = {shown}: {expected}')
+
+
 def seconds(lowest: float = 0) -> Kind:
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= _LONGEST:

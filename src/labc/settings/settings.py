@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from labc.errors import SettingsError
-from labc.settings import files, kinds
+from labc.settings import files, kinds, rights
 from labc.settings.interfaces import interface_entry
-from labc.settings.kinds import Kind
+from labc.settings.kinds import EntryError, Kind
 from labc.settings.places import address_range, host_place, port_range
 
 MAX_NAME_BYTES = 255
@@ -118,6 +118,12 @@ class Settings:
         False,
         kinds.boolean(),
         "Whether `scan` may search more than 4096 addresses.",
+    )
+    access: Mapping[str, str] = _setting(
+        {},
+        rights.access(),
+        "Who may call, publish or hear which names: of each name or pattern the computers. What no line is about, "
+        "everybody may. In the environment: `LABC_ACCESS=lights.*=localhost,bench1`. See the page on security.",
     )
     timeout: float = _setting(
         3600.0,
@@ -242,9 +248,11 @@ class Settings:
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for found in (_from_files(environment, texts or {}), _from_environment(environment), _given(arguments)):
-            for key, value, source in found:
+            for key, value, source, places in found:
                 values[key] = {**values.get(key, {}), **value} if _is_table(key) else value
                 sources[key] = source
+                if key == "access":
+                    sources.update({f"access.{line}": places.get(line, source) for line in value})
         settings = Settings(**values)
         if settings.heartbeat_timeout < settings.fabric_lease + 0.25:
             set_by = [f"{key} by {sources[key]}" for key in ("heartbeat_timeout", "fabric_lease") if key in sources]
@@ -265,7 +273,8 @@ class Settings:
 class Loaded(NamedTuple):
     settings: Settings
     sources: dict[str, str]
-    """Of each setting that is not the default: the file and line, the variable, or "argument"."""
+    """Of each setting that is not the default: the file and line, the variable, or "argument". Of each line of
+    ``access`` as well, by ``access.`` and its name."""
 
 
 def _check_scan(settings: Settings, sources: Mapping[str, str]) -> None:
@@ -303,6 +312,8 @@ def parsed(key: str, text: str) -> Any:
 def _fitting(key: str, value: Any, check: Callable[[Any], Any]) -> Any:
     try:
         return check(value)
+    except EntryError:
+        raise
     except (ValueError, OverflowError):
         raise ValueError(f"expected {_kind(key).expected}") from None
 
@@ -316,23 +327,33 @@ def _kind(key: str) -> Kind:
     return kind
 
 
-_Found = tuple[str, Any, str]
-"""Key, value, source."""
+_Found = tuple[str, Any, str, Mapping[str, str]]
+"""Key, value, source; and the places of the entries of a table, where they differ from it."""
 
 
 def _from_files(environment: Mapping[str, str], texts: Mapping[Path, str]) -> Iterator[_Found]:
     for path in (files.user_file(environment), files.project_file()):
         if path is None:
             continue
-        for entry in files.entries(path, texts[path] if path in texts else files.read_text(path)):
+        text = texts[path] if path in texts else files.read_text(path)
+        for entry in files.entries(path, text):
             place = f"{path}, line {entry.line}" if entry.line else str(path)
             if entry.key not in _FIELDS:
                 raise _unknown(f"{place}: {entry.key}", near_keys(entry.key))
             try:
-                yield entry.key, checked(entry.key, entry.value), place
+                value = checked(entry.key, entry.value)
+                names = value if _is_table(entry.key) else ()
+                yield entry.key, value, place, {name: _place_of(path, entry.key, name, text) for name in names}
+            except EntryError as error:
+                raise SettingsError(f"{_place_of(path, entry.key, error.entry, text)}: {entry.key}: {error}") from None
             except ValueError as error:
                 shown = "is a table here" if isinstance(entry.value, dict) else f"= {_shortened(entry.value)}"
                 raise SettingsError(f"{place}: {entry.key} {shown}: {error}") from None
+
+
+def _place_of(path: Path, key: str, name: str, text: str) -> str:
+    line = files.line_of_entry(key, name, text)
+    return f"{path}, line {line}" if line else str(path)
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
@@ -349,7 +370,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[_Found]:
             near = [key] if key in _FIELDS else near_keys(key)
             raise _unknown(f"environment variable {variable}", [_PREFIX + each.upper() for each in near])
         try:
-            yield key, parsed(key, text), variable
+            yield key, parsed(key, text), variable, {}
         except ValueError as error:
             raise SettingsError(f"environment variable {variable}={_shortened(text)}: {error}") from None
 
@@ -361,7 +382,7 @@ def _given(arguments: Mapping[str, Any]) -> Iterator[_Found]:
         if value is None:
             continue
         try:
-            yield key, checked(key, value), "argument"
+            yield key, checked(key, value), "argument", {}
         except ValueError as error:
             raise SettingsError(f"argument {key}={_shortened(value)}: {error}") from None
 

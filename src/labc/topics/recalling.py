@@ -51,7 +51,13 @@ class Sink(Protocol):
 class Feed:
     """One subscription's part: which values it still gets. They wait here, not in its queue, for room in that."""
 
-    def __init__(self, pattern: str, sink: Sink, not_understood: Callable[[str, CarryError], None]) -> None:
+    def __init__(
+        self,
+        pattern: str,
+        sink: Sink,
+        not_understood: Callable[[str, CarryError], None],
+        takes: Callable[[str], bool],
+    ) -> None:
         self.pattern = pattern
         self.recalled = asyncio.Event()
         """Whether the roots that answer at once have been asked."""
@@ -59,6 +65,7 @@ class Feed:
         self.closed = False
         self._sink = sink
         self._not_understood = not_understood
+        self._takes = takes
         self._waiting: dict[str, Kept] = {}
         self._gathers = False
         self._task: asyncio.Task[None] | None = None
@@ -74,7 +81,7 @@ class Feed:
     def offer(self, values: Iterable[Kept]) -> None:
         """These are kept somewhere."""
         for kept in values:
-            if matches(self.pattern, kept.topic):
+            if matches(self.pattern, kept.topic) and self._takes(kept.topic):
                 waiting = self._waiting.get(kept.topic)
                 if waiting is None or waiting.seconds < kept.seconds:
                     self._waiting[kept.topic] = kept

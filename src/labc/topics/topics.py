@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from labc.directory import NodeRecord, is_narrow, matches, reaches
-from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, NotFoundError, PeerLostError
+from labc.directory import NodeRecord, Who, is_narrow, matches, reaches
+from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, NotFoundError, PeerLostError, RefusedError
 from labc.fabric import Declared, Fabric, Publication, TokenEvent
 from labc.settings import Settings
 from labc.topics.asking import ask_for_last, forget_everywhere
@@ -42,6 +42,9 @@ Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 """``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
 
 
+_NOBODY_KNOWS = Who()
+"""Of whom a message is that came over the fabric: what it says of its sender is only what he says."""
+
 _RECALLED_WITHIN = 0.5
 """Seconds that a reader of messages waits for the values that are retained."""
 
@@ -66,7 +69,8 @@ class _Pattern:
 
 class Topics:
     """``tell`` gives messages to :meth:`take_told` of another node, ``ask`` returns what its :meth:`Nearby.for_node`
-    tells. ``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions."""
+    tells. ``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions.
+    ``check_publish(topic, who)`` raises RefusedError for who may not publish here; None: everybody may."""
 
     def __init__(
         self,
@@ -78,16 +82,18 @@ class Topics:
         ask: Callable[[str], Awaitable[Sequence[tuple[str, bool]]]],
         prepare: Callable[[], object],
         in_thread: Callable[..., Any],
+        check_publish: Callable[[str, Who | None], None] | None,
     ) -> None:
         self._here = here
         self._sender = Sender(here.host, here.name, here.id)
-        self._telling = Telling(tell, here.id, lambda told: self.take_told(here, told))
+        self._telling = Telling(tell, here.id, lambda told: self.take_told(here, told, None))
         self.nearby = Nearby(here, fabric, ask, settings.presence_grace)
         self._settings = settings
         self._fabric = fabric
         self._deliver = deliver
         self._prepare = prepare
         self._in_thread = in_thread
+        self._check_publish = check_publish
         self._patterns: dict[str, _Pattern] = {}
         self._held: dict[int, Delivery] = {}
         self._holds: dict[str, Declared] = {}
@@ -103,6 +109,8 @@ class Topics:
         self._recalling = Recalling(fabric)
         self.published = 0
         self.undecodable = 0
+        self.refused = 0
+        """Messages of those who may not publish them."""
 
     async def open(self) -> None:
         """From here on know which subscribers hold publishers back."""
@@ -192,9 +200,11 @@ class Topics:
         wide = {node_id for node_id, pattern in self._holders if matches(pattern, topic)}
         return sorted(wide.union(self.nearby.holders(topic)))
 
-    def take_told(self, sender: NodeRecord, told: Sequence[Told]) -> None:
+    def take_told(self, sender: NodeRecord, told: Sequence[Told], who: Who | None) -> None:
         """Messages that another node, or this one, gives to this one alone."""
         for wide, topic, payload, attachment, unasked in told:
+            if not self._takes(topic, who):
+                continue
             sinks: list[Sink] = [near.sink for near in self.nearby.own(topic, sender) if unasked or not near.holds]
             if not wide:
                 sinks += [sink for name, p in self._patterns.items() if matches(name, topic) for sink in p.sinks]
@@ -242,13 +252,16 @@ class Topics:
         kwargs: Any,
         seconds: float,
         retain: bool = False,
+        who: Who | None = None,
     ) -> None:
         """A message from a publisher who waits until there is room for it. ``caller``: who it is, as far as that can
         be believed.
 
         Raises:
             CarryError: it is not what :meth:`publish_rest` sends.
+            RefusedError: he may not publish it.
         """
+        self._check(topic, who)
         if not isinstance(seconds, float) or not is_time(seconds):
             raise CarryError(f"a message on {topic!r}", f"published at {seconds!r} seconds since 1970")
         takers = [
@@ -372,12 +385,13 @@ class Topics:
 
     def _recall(self, pattern: str, sink: Delivery | Inflow, again: float | None = None) -> None:
         """From here on give it what is retained."""
-        self._recalling.begin(sink, Feed(pattern, sink, self._not_understood), again=again)
+        self._recalling.begin(sink, Feed(pattern, sink, self._not_understood, self._takes_kept), again=again)
 
     # Retained values.
 
     async def last(self, topic: str, timeout: float | None) -> Message:
-        """The retained value of the topic. Raises NotFoundError."""
+        """The retained value of the topic. Raises NotFoundError, or RefusedError: it may be from anybody."""
+        self._check(topic, _NOBODY_KNOWS)
         await self._fabric.looked_around()
         kept = await ask_for_last(self._fabric, self.keeping, topic, timeout)
         if kept is not None:
@@ -398,6 +412,8 @@ class Topics:
     def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
         for publication in publications:
             topic = self._fabric.keys.parse_topic(publication.key)
+            if not self._takes(topic, _NOBODY_KNOWS):
+                continue
             self._put(pattern.sinks, topic, publication.payload, publication.attachment, publication.encoding)
 
     def _put(self, sinks: Sequence[Sink], topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
@@ -408,6 +424,26 @@ class Topics:
             sink.put(*(feed.live(messages, retain) if feed else messages))
         for error in errors:
             self._not_understood(topic, error)
+
+    def _takes(self, topic: str, who: Who | None) -> bool:
+        """Whether a message of his may come in here."""
+        try:
+            self._check(topic, who)
+        except RefusedError:
+            return False
+        return True
+
+    def _check(self, topic: str, who: Who | None) -> None:
+        if self._check_publish is not None:
+            try:
+                self._check_publish(topic, who)
+            except RefusedError:
+                self.refused += 1
+                raise
+
+    def _takes_kept(self, topic: str) -> bool:
+        """The same of a value that is retained: it came over the fabric, where nobody knows from whom."""
+        return self._takes(topic, _NOBODY_KNOWS)
 
     def _not_understood(self, topic: str, error: CarryError) -> None:
         self.undecodable += 1

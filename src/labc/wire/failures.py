@@ -19,6 +19,7 @@ from labc.errors import (
     PeerLostError,
     ProtocolError,
     Ran,
+    RefusedError,
     RemoteError,
 )
 from labc.wire.frames import Data
@@ -35,6 +36,7 @@ _FIELDS: Final[dict[type[LabcError], tuple[str, ...]]] = {
     CarryError: ("where", "problem"),
     RemoteError: ("type", "message", "traceback", "host", "node"),
     OverloadedError: (),
+    RefusedError: ("verb", "name", "who", "where", "rule"),
     NameInvalidError: (),
 }
 """The errors that are themselves again at the caller, and the fields they are built from (none: their message).

@@ -15,6 +15,7 @@ from labc.errors import (
     OverloadedError,
     PeerLostError,
     ProtocolError,
+    RefusedError,
     RemoteError,
 )
 from labc.wire.failures import MAX_MESSAGE_BYTES, MAX_TRACEBACK_BYTES, Failure, bounded
@@ -65,6 +66,7 @@ OWN = [
     ArgumentsError("f", "x must be int", argument="x", expected="int"),
     CarryError("args[0]", "can't"),
     OverloadedError("too many calls"),
+    RefusedError("call", "lights.on", "10.0.0.66", where="a on h1", rule='the line "lights.*" names others'),
     NameInvalidError("bad name"),
     RemoteError("mod.XError", "text", traceback="Traceback...", host="h", node="n"),
 ]
