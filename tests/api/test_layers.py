@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enrolment": BASE | KEYS | {"lanes"},
     **dict.fromkeys(CAPABILITIES, BELOW | {"reading", "registry"}),
     "node": BELOW | KEYS | CAPABILITIES | {"reading", "registry", "version"},
+    # a router is no node: it has what nodes and roots have of the fabric, and keeps to whom the members trust
+    "routing": BELOW | KEYS | {"node"},
     "jobs": set(),
     "portal": BELOW | CAPABILITIES | {"node", "jobs"},
     "eventstreams": BELOW | {"node", "portal"},
@@ -50,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": BASE | {"node", "fabric"},
     **dict.fromkeys(("gateway", "bridges", "host"), PUBLIC),
     # `labc serve` has to know what a program registered, and outlive its serve()
-    "cli": PUBLIC | KEYS | {"blocking", "enrolment"},
+    "cli": PUBLIC | KEYS | {"blocking", "enrolment", "routing"},
     "__main__": {"cli"},
 }
 """Room (or module directly in labc) -> the other ones that it may import."""

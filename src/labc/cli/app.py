@@ -11,7 +11,21 @@ from typing import Annotated, NoReturn
 import typer
 
 import labc
-from labc.cli import call, forget, functions, last, network, nodes, ping, publish, serve, settings, subscribe, version
+from labc.cli import (
+    call,
+    forget,
+    functions,
+    last,
+    network,
+    nodes,
+    ping,
+    publish,
+    router,
+    serve,
+    settings,
+    subscribe,
+    version,
+)
 from labc.cli.help import Program, Verb
 from labc.cli.leaving import leave, leave_on_signals
 from labc.cli.logs import show_logs
@@ -57,6 +71,7 @@ app.command(cls=Verb)(forget.forget)
 app.command(cls=Verb)(nodes.nodes)
 app.command(cls=Verb)(functions.functions)
 app.command(cls=Verb)(ping.ping)
+app.command(cls=Verb)(router.router)
 app.add_typer(network.app)
 app.add_typer(settings.app)
 app.command(cls=Verb)(version.version)

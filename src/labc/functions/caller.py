@@ -364,7 +364,7 @@ class Caller:
             nodes = [self._here, *self._directory.nodes()]
             here = [n for n in nodes if self._addressing.is_at(n, named, None)]
             if here:  # a host, and none of its nodes
-                place = NodeRecord("", here[0].host_id, here[0].host, "")
+                place = NodeRecord("", here[0].host_id, here[0].host, "", away=here[0].away)
             elif found := [n for n in nodes if self._addressing.is_at(n, None, named)]:
                 place = found[0]
             else:
@@ -452,7 +452,7 @@ class Caller:
             near = near_names(name, {offer[0] for offer in parsed if offer})
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
-        elif options.scope not in (None, WIDEST):
+        elif options.scope not in (None, WIDEST, "network"):
             details.append(f"with scope {options.scope!r} only what is so near counts")
         elif _count_hosts(nodes) <= 1 and not (elsewhere or near or lost):
             details.append(

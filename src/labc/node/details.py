@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from labc.directory import WIDEST, NodeRecord
+from labc.directory import DEFAULT, NodeRecord
 
 
 class Question:
@@ -24,7 +24,7 @@ class FunctionDetails(msgspec.Struct, array_like=True):
     name: str
     signature: str
     doc: str
-    scope: str = WIDEST
+    scope: str = DEFAULT
 
 
 class Catalogue(msgspec.Struct, array_like=True):
@@ -47,7 +47,7 @@ class TopicDetails(msgspec.Struct):
     failed: int
     dropped: int
     held_back: int = 0
-    scope: str = WIDEST
+    scope: str = DEFAULT
 
 
 class Details(msgspec.Struct):
@@ -150,5 +150,5 @@ class FunctionInfo:
     host: str
     node: str
     node_id: str
-    scope: str = WIDEST
+    scope: str = DEFAULT
     """How far it can be called."""

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
-from labc.directory import CORE, WIDEST, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
+from labc.directory import CORE, DEFAULT, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
@@ -158,7 +158,7 @@ class Registering:
         options = self._options
         if options.host is not None or options.node is not None:
             raise ValueError(f"{verb}() is for this program itself: at(host=..., node=...) has nothing to say about it")
-        return given or options.scope or WIDEST
+        return given or options.scope or DEFAULT
 
 
 class AsyncVerbs(Verbs, Registering):
