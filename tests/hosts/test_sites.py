@@ -88,3 +88,80 @@ def test_calls_between_two_sites(make_lab: MakeLab, route: Route, start_at: Star
     assert one.eval("sorted(n.name for n in labc.network.nodes())") == ["one", "two"]
     listed = three.eval("[f['name'] for f in labc.get_host('h1', node='one').core.functions()]")
     assert listed == ["far-one", "who"]
+
+
+def test_topics_of_two_sites(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(2, 1)
+    h1, h2, h3 = lab.hosts
+    route(lab.between)
+    one, two, three = start_at(h1, "one"), start_at(h2, "two"), start_at(h3, "three")
+    meet([one, two])
+    meet([three])
+    for agent in (one, two, three):
+        for scope in ("host", "network", "wan"):
+            agent.exec(f"labc.subscribe(lambda text: received.append(({scope!r}, text)), topic='*', scope={scope!r})")
+        agent.exec("seen = []; reader = labc.at(scope='wan').messages('*')")
+        agent.exec("reader.__enter__()")
+        agent.exec("threading.Thread(target=lambda: [seen.append(m.value) for m in reader], daemon=True).start()")
+    three.eval("until(lambda: len(labc.nodes()) == 3)")
+    one.exec("labc.publish('a', 'one here')")
+    one.exec("labc.at(scope='wan').publish('a', 'one everywhere'); labc.at(scope='wan').publish('big', 'b' * 100_000)")
+    one.exec("labc.localhost.publish('a', 'one near')")
+    three.exec("labc.at(scope='wan').publish('a', 'three everywhere')")
+    two.exec("labc.at(scope='wan').publish('a', 'end of two')")
+    three.exec("labc.get_host('h1').publish('a', 'three to h1'); labc.at(scope='wan').publish('a', 'end of three')")
+    for agent in (one, two, three):
+        agent.eval("until(lambda: {('wan', 'end of two'), ('wan', 'end of three')} <= set(received))")
+        agent.eval("until(lambda: {'end of two', 'end of three'} <= set(seen))")
+    one.eval("until(lambda: ('wan', 'three to h1') in received)")
+    found = {
+        agent.name: {
+            scope: agent.eval(f"sorted(text for s, text in received if s == {scope!r} and len(text) < 100)")
+            for scope in ("host", "network", "wan")
+        }
+        for agent in (one, two, three)
+    }
+    ends, wide = ["end of three", "end of two"], ["one everywhere", "three everywhere"]
+    of_site_1 = sorted(["end of two", "one here", "one everywhere"])
+    assert found["one"] == {
+        "host": ["one everywhere", "one here", "one near"],
+        "network": sorted([*of_site_1, "one near"]),
+        "wan": sorted([*ends, *wide, "one here", "one near", "three to h1"]),
+    }
+    assert found["two"] == {
+        "host": ["end of two"],
+        "network": of_site_1,
+        "wan": sorted([*of_site_1, *wide[1:], ends[0]]),
+    }
+    assert found["three"]["host"] == found["three"]["network"] == ["end of three", "three everywhere"]
+    assert found["three"]["wan"] == sorted([*ends, *wide])
+    for agent in (one, two, three):
+        big = {"one": ["host", "network", "wan"], "two": ["network", "wan"], "three": ["wan"]}[agent.name]
+        assert agent.eval("sorted(s for s, text in received if len(text) > 100)") == big
+    assert sorted(three.eval("[text for text in seen if len(text) < 100]")) == found["three"]["wan"]
+    with pytest.raises(RemoteFailure, match="retained for the network of one site"):
+        one.exec("labc.at(scope='wan').publish('a', 1, retain=True)")
+
+
+def test_publishers_are_held_back_by_another_site(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(1, 1)
+    route(lab.between)
+    one, two = (start_at(host, name) for host, name in zip(lab.hosts, ("one", "two"), strict=True))
+    meet([one])
+    two.exec("go = threading.Event()")
+    two.exec("def slow(n): go.wait(10); received.append(n)")
+    two.exec("labc.subscribe(slow, topic='held', when_full='hold', queue_size=1, scope='wan')")
+    two.exec("labc.subscribe(lambda n: received.append(('network', n)), topic='held', when_full='hold')")
+    meet([two])
+    one.eval("until(lambda: len(labc.nodes()) == 2)")
+    one.exec("for n in range(2): labc.at(scope='wan').publish('held', n)")
+    one.exec("labc.publish('held', 'not for them')")
+    with pytest.raises(RemoteFailure, match="CallTimeoutError"):
+        one.exec(
+            "labc.at(scope='wan', timeout=0.5).publish('held', 2); labc.at(scope='wan', timeout=0.5).publish('held', 3)"
+        )
+    two.exec("go.set(); until(lambda: len(received) >= 2)")
+    one.exec("labc.at(scope='wan').publish('held', 'last')")
+    two.exec("until(lambda: 'last' in received)")
+    assert two.eval("received[:2]") == [0, 1]
+    assert not two.eval("[n for n in received if n == 'not for them' or type(n) is tuple]")

@@ -85,6 +85,11 @@ class Wide(LastingMedium):
         """After fork, in the child."""
         self.abandon_things(self._link.engine_objects())
 
+    @property
+    def looks_around(self) -> bool:
+        """Whether :meth:`looked_around` may have something to wait for. From any thread."""
+        return self._first_look
+
     async def looked_around(self) -> None:
         """Returns when it can be known who is at other sites, or at the first time a second later."""
         if self._first_look:

@@ -195,7 +195,11 @@ class Listing:
         rounds = [ask(self._fabric, True)]
         if wide and self._wide is not None:
             rounds.append(ask(self._wide, False))
-        asking = asyncio.gather(*rounds)
+
+        async def ask_all() -> None:
+            await asyncio.gather(*rounds)
+
+        asking = self._loop.create_task(ask_all())
         asking.add_done_callback(lambda _: self._neighbourhood.wake())
         deadline = self._loop.time() + timeout
         try:

@@ -94,6 +94,9 @@ class Runtime:
             self._ask_near,
             prepare,
             self._provider.threads.run,
+            self.wide,
+            self.is_of_this_site,
+            self._wide_changed,
         )
         self._core = Core(
             here,
@@ -225,6 +228,7 @@ class Runtime:
         """Whether :meth:`before_publishing` has anything to do. From any thread."""
         return (
             self.fabric.looks_around
+            or (options.scope == "wan" and self.wide is not None and self.wide.looks_around)
             or not self._topics.nearby.known
             or self._addressing.changes(options.host, options.node)
         )
@@ -233,6 +237,8 @@ class Runtime:
         """Returns when it is known who takes what is published."""
         if self.fabric.looks_around:
             await self.fabric.looked_around()
+        if options.scope == "wan" and self.wide is not None:
+            await self.wide.looked_around()
         await self.caller.learn_endpoints(options)
         if not self._topics.nearby.known:
             await self._topics.nearby.learn(_NEAR_WITHIN)
@@ -251,8 +257,11 @@ class Runtime:
             NotFoundError: nobody is where the options say.
             ValueError: a value for so few can't be retained.
         """
-        if options.host is None and options.node is None and options.scope in (None, DEFAULT):
-            return self._topics.publish_now(topic, args, kwargs, retain)
+        scope = options.scope or DEFAULT
+        if retain and scope == "wan":
+            raise ValueError("publish(retain=True): a value is retained for the network of one site, not for others")
+        if options.host is None and options.node is None and not is_narrow(scope):
+            return self._topics.publish_now(topic, args, kwargs, retain, scope)
         if retain:
             raise ValueError(
                 "publish(retain=True): a value is retained for the whole network, not for a scope or a host"
@@ -262,9 +271,9 @@ class Runtime:
             raise self.caller.no_such_node(str(options.node or options.host))
         return self._topics.publish_to(nodes, topic, args, kwargs)
 
-    def is_held(self, topic: str) -> bool:
+    def is_held(self, topic: str, options: Options) -> bool:
         """Whether a subscriber holds the publishers of this topic back. From any thread."""
-        return bool(self._topics.holders(topic))
+        return bool(self._topics.holders(topic, options.scope or DEFAULT))
 
     async def publish_rest(
         self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
@@ -288,7 +297,7 @@ class Runtime:
     def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
         self._offering.changed(registration, added)
         self.caller.forget_routes()
-        self._later(self._show_where_wanted())
+        self._wide_changed()
 
     def _find_function(self, name: str) -> Registration[..., Any] | None:
         return self._offering.find(name) or self._internal.get(name)
@@ -298,6 +307,11 @@ class Runtime:
 
     def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
         self._later((self._topics.add if added else self._topics.remove)(subscription))
+
+    def _wide_changed(self) -> None:
+        """What is offered to other sites may be something else now. From any thread."""
+        if self.wide is not None:
+            self._later(self._show_where_wanted())
 
     async def _show_where_wanted(self) -> None:
         """Other sites know this node while it has something for them."""
@@ -313,7 +327,7 @@ class Runtime:
 
     @property
     def _is_wide(self) -> bool:
-        return self._offering.is_wide
+        return self._offering.is_wide or self._topics.is_wide
 
     def _later(self, job: Coroutine[Any, Any, None]) -> None:
         if threading.get_ident() == self._thread:
