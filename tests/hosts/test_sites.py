@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from agent import Agent, RemoteFailure, meet
+from hosts.test_scopes import SNIFFER, saw
 from network.cli.runs import LABC
 
 from labc.testing import Program, VirtualHost, VirtualHosts
@@ -165,3 +167,205 @@ def test_publishers_are_held_back_by_another_site(make_lab: MakeLab, route: Rout
     two.exec("until(lambda: 'last' in received)")
     assert two.eval("received[:2]") == [0, 1]
     assert not two.eval("[n for n in received if n == 'not for them' or type(n) is tuple]")
+
+
+def until_called(agent: Agent, name: str, within: float) -> float:
+    """Seconds until the function of this name answers."""
+    began = time.monotonic()
+    agent.exec(f"""
+def answers():
+    try:
+        return labc.at(timeout=1, find_timeout=0.3).call({name!r})
+    except (labc.LabcError, TimeoutError):
+        return False
+until(answers, timeout={within})
+""")
+    return time.monotonic() - began
+
+
+def test_a_router_that_comes_late_and_one_that_is_killed(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(1, 1)
+    one, two = (start_at(host, name) for host, name in zip(lab.hosts, ("one", "two"), strict=True))
+    two.exec("labc.register(lambda: True, name='there', scope='wan')")
+    two.exec("labc.register(lambda: 'home', name='home')")
+    one.exec(WATCH)
+    assert two.eval("labc.call('home')") == "home"
+    with pytest.raises(RemoteFailure, match="no link to a router"):
+        one.eval("labc.at(find_timeout=0.3).call('there')")
+    router = route(lab.between)
+    print(f"first call after the router came: {until_called(one, 'there', BACK_WITHIN):.2f} s")
+    one.eval("until(lambda: ('joined', 'two') in told)")
+    router.process.kill()
+    router.process.wait()
+    one.exec("until(lambda: not labc.blocking.portal.node().rooms().wide.linked)")
+    assert two.eval("labc.call('home')") == "home"
+    began = time.monotonic()
+    names = one.eval("sorted(n.name for n in labc.nodes() if n.answered)")
+    assert names == ["one"]
+    assert time.monotonic() - began < 2.0
+    route(lab.between)
+    print(f"calls after the router was killed and started again: {until_called(one, 'there', BACK_WITHIN):.2f} s")
+    # Neither was lost meanwhile: that can't be known without a router.
+    assert one.eval("[kind for kind, name in told if name == 'two']") == ["joined"]
+
+
+WATCH = """
+told = []
+labc.watch_nodes(lambda event: told.append((event.kind, event.name)))
+"""
+
+
+def test_a_provider_that_dies_at_another_site(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(1, 2)
+    h1, h2, h3 = lab.hosts
+    route(lab.between)
+    one, two, three = start_at(h1, "one"), start_at(h2, "two"), start_at(h3, "three")
+    for agent in (two, three):
+        agent.exec(f"labc.register(lambda: {agent.name!r}, name='who', scope='wan')")
+    two.exec("labc.register(time.sleep, name='sleep', scope='wan')")
+    for agent in (one, two, three):
+        agent.exec("labc.blocking.portal.node()")
+    one.exec(WATCH)
+    one.eval("until(lambda: len(labc.call_all('who')) == 2)")
+    one.exec("start_call('sleep', 30)")
+    two.exec("until(lambda: labc.blocking.portal.node().rooms()._provider.running == 1)")
+    two.program.process.kill()
+    killed = time.monotonic()
+    result = one.eval("call_result()")
+    assert result["error"] == "PeerLostError"
+    assert result["ran"] == "maybe"
+    assert time.monotonic() - killed < 4.0
+    one.eval("until(lambda: ('lost', 'two') in told)")
+    assert time.monotonic() - killed < 4.0
+    assert one.eval("[labc.call('who') for _ in range(3)]") == ["three"] * 3
+    three.exec("labc.close()")
+    one.eval("until(lambda: ('left', 'three') in told)")
+    with pytest.raises(RemoteFailure, match=r"NotFoundError.*'who'"):
+        one.eval("labc.at(find_timeout=0.5).call('who')")
+
+
+def test_the_root_of_a_host_may_change(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(1, 1)
+    h1, h2 = lab.hosts
+    route(lab.between)
+    root, one, two = start_at(h1, "root"), start_at(h1, "one"), start_at(h2, "two")
+    meet([root])
+    meet([root, one])
+    one.exec("labc.register(lambda: True, name='one', scope='wan')")
+    two.exec("labc.register(lambda: True, name='two', scope='wan')")
+    two.eval("until(lambda: names() == ['one', 'two'])")
+    one.eval("until(lambda: names() == ['one', 'root', 'two'])")
+    root.program.process.kill()
+    for _ in range(20):
+        assert one.eval("labc.call('two')") is True
+        assert two.eval("labc.call('one')") is True
+
+
+def test_a_server_outside(make_lab: MakeLab, route: Route, network: str, start_at: StartAt) -> None:
+    """Both sites can open connections to it, and nobody to them."""
+    lab = make_lab(1, 1, 1)
+    h1, h2, server = lab.hosts
+    lab.forward(only_to=2)
+    route(server)
+    one, two = (start_at(host, name, LABC_ROUTERS=server.address) for host, name in ((h1, "one"), (h2, "two")))
+    two.exec("labc.register(lambda x: x, name='echo', scope='wan')")
+    meet([two])
+    began = time.monotonic()
+    assert one.eval("labc.call('echo', 'hi')") == "hi"
+    print(f"first call between sites over a server outside: {time.monotonic() - began:.2f} s")
+    assert one.eval(KINDS) == ["relay"]
+    assert one.eval("len(labc.call('echo', bytes(5_000_000)))", timeout=30) == 5_000_000
+
+
+def test_where_there_is_a_direct_way_it_is_taken(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(1, 1)
+    lab.forward()
+    router = route(lab.between)
+    one, two = (start_at(host, name) for host, name in zip(lab.hosts, ("one", "two"), strict=True))
+    two.exec("labc.register(lambda x: x, name='echo', scope='wan')")
+    two.exec("labc.register(lambda x: x, name='home')")
+    meet([two])
+    assert one.eval("labc.call('echo', 'hi')") == "hi"
+    assert one.eval(KINDS) == ["tcp"]
+    for _ in range(3):
+        with pytest.raises(RemoteFailure, match="NotFoundError"):
+            one.eval("labc.at(host='h2', node='two', find_timeout=0.2).call('home', 'hi')")
+    # It does without the router from then on.
+    router.process.kill()
+    one.exec("until(lambda: not labc.blocking.portal.node().rooms().wide.linked)")
+    assert one.eval("[labc.call('echo', n) for n in range(100)]") == list(range(100))
+
+
+def test_two_routers_that_name_each_other(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    """A site at each; then a site changes to the other."""
+    lab = make_lab(1, 1, 2)
+    h1, h2, first, second = lab.hosts
+    lab.forward(only_to=2)
+    one_router = route(first, LABC_ROUTERS=second.address)
+    route(second, LABC_ROUTERS=first.address)
+    one = start_at(h1, "one", LABC_ROUTERS=f"{first.address},{second.address}")
+    two = start_at(h2, "two", LABC_ROUTERS=second.address)
+    two.exec("labc.register(lambda: True, name='there', scope='wan')")
+    meet([two])
+    until_called(one, "there", BACK_WITHIN)
+    one_router.process.kill()
+    one_router.process.wait()
+    print(f"calls over the other router: {until_called(one, 'there', BACK_WITHIN):.2f} s")
+
+
+LISTENER = """
+import json, sys, zenoh
+config = zenoh.Config()
+config.insert_json5("mode", '"client"')
+config.insert_json5("connect/endpoints", sys.argv[1])
+config.insert_json5("scouting/multicast/enabled", "false")
+session = zenoh.open(config)
+seen = []
+def note(sample):
+    seen.append(str(sample.key_expr).encode() + sample.payload.to_bytes())
+kept = []
+for key in ("**", "labc/**", *(f"labc/{sys.argv[2]}/{scope}/**" for scope in ("network", "*", "wan"))):
+    kept.append(session.declare_subscriber(key, note))
+    kept.append(session.liveliness().declare_subscriber(key, note, history=True))
+print("ready", flush=True)
+sys.stdin.readline()
+print("saw", len(seen), *(f"{w}={sum(w.encode() in each for each in seen)}" for w in sys.argv[3:]), flush=True)
+session.close()
+"""
+"""Who is no node, and wants all that the router has."""
+
+
+def test_nothing_of_a_site_is_on_the_wire_to_the_other(
+    make_lab: MakeLab, route: Route, start_at: StartAt, network: str
+) -> None:
+    lab = make_lab(2, 1)
+    h1, h2, h3 = lab.hosts
+    words = ["name-network", "value-network", "topic-network", "text-network", "quiet-node", "name-host"]
+    controls = ["name-wan", "value-wan", "topic-wan", "text-wan"]
+    sniffer = lab.between.program(SNIFFER.replace("eth0", "eth1"), *words, *controls, name="listener")
+    sniffer.expect("ready")
+    route(lab.between)
+    plain = lab.between.program(
+        LISTENER, json.dumps([f"tcp/127.0.0.1:{PORT}"]), network, *words, *controls, name="listener"
+    )
+    plain.expect("ready")
+    one, quiet, three = start_at(h1, "one"), start_at(h2, "quiet-node"), start_at(h3, "three")
+    for agent in (one, quiet, three):
+        agent.exec("labc.blocking.portal.node()")
+    for scope in ("host", "network", "wan"):
+        one.exec(f"labc.register(lambda: 'value-{scope}', name='name-{scope}', scope={scope!r})")
+        one.exec(f"labc.subscribe(received.append, topic='topic-{scope}', scope={scope!r})")
+    quiet.exec("labc.subscribe(received.append, topic='*')")
+    quiet.eval("until(lambda: [f.name for f in labc.functions()] == ['name-network', 'name-wan'])")
+    assert quiet.eval("[labc.call('name-' + s) for s in ('network', 'wan')]") == ["value-network", "value-wan"]
+    one.exec("labc.publish('topic-network', 'text-network'); labc.at(scope='wan').publish('topic-wan', 'text-wan')")
+    quiet.eval("until(lambda: len(received) == 2)")
+    assert three.eval("labc.call('name-wan')") == "value-wan"
+    assert three.eval("[f.name for f in labc.functions()]") == ["name-wan"]
+    assert three.eval("sorted(n.name for n in labc.nodes())") == ["one", "three"]
+    three.exec("labc.at(scope='wan').publish('topic-wan', 'text-wan')")
+    one.eval("until(lambda: received.count('text-wan') == 2)")
+    for place, listener in (("wire", sniffer), ("router", plain)):
+        seen = saw(listener)
+        assert {word: seen[word] for word in words} == dict.fromkeys(words, 0), place
+        assert all(seen[word] for word in ("name-wan", "text-wan")), place

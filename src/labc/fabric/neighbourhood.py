@@ -99,6 +99,21 @@ class Neighbourhood:
         """Whether it is known to be, and not only by way of a router."""
         return self._others is None or self._others.is_of_this_site(node_id)
 
+    @property
+    def has_no_router(self) -> bool:
+        """Whether there should be a link to a router, and is none."""
+        return self._wide is not None and not self._wide.linked
+
+    async def offered(self, within: float) -> set[str]:
+        """All names that are offered to this node's site, or by others to this one, as far as is told in time."""
+        media: list[Fabric | Wide] = [self._fabric] if self._wide is None else [self._fabric, self._wide]
+        found: set[str] = set()
+        for medium, keys in zip(
+            media, await asyncio.gather(*(m.list_tokens(m.keys.all_offers, within) for m in media)), strict=True
+        ):
+            found.update(parsed[0] for key in keys if (parsed := medium.keys.parse_function(key)))
+        return found
+
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
         """For :meth:`watch`: the name stays watched within, and after it if anybody offers it or did.

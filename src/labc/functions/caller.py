@@ -447,11 +447,13 @@ class Caller:
             details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
         near: list[str] = []
         if not elsewhere and lost is None:
-            keys = await self._fabric.list_tokens(self._fabric.keys.all_offers, 0.5)
-            parsed = (self._fabric.keys.parse_function(key) for key in keys)
-            near = near_names(name, {offer[0] for offer in parsed if offer})
+            near = near_names(name, await self._neighbourhood.offered(0.5))
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
+        elif self._neighbourhood.has_no_router and _is_wide(options):
+            details.append(
+                "there is no link to a router just now (see the setting routers), so that other sites don't count"
+            )
         elif options.scope not in (None, WIDEST, "network"):
             details.append(f"with scope {options.scope!r} only what is so near counts")
         elif _count_hosts(nodes) <= 1 and not (elsewhere or near or lost):
@@ -533,6 +535,11 @@ class Caller:
 
     def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:
         return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran=ran)
+
+
+def _is_wide(options: Options) -> bool:
+    """Whether other sites count."""
+    return (options.scope or WIDEST) == "wan"
 
 
 def _count_hosts(nodes: Sequence[NodeRecord]) -> int:

@@ -73,7 +73,8 @@ class Runtime:
         self._pool = Pool(here, settings, __version__, self, credentials)
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare)
         self._pool.calls = self._provider
-        self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
+        threads = self._provider.threads
+        self.watching = Watching(here, settings, self._media, self._neighbourhood, prepare, threads.run)
         self.caller = Caller(
             here,
             settings,
@@ -387,7 +388,8 @@ class Runtime:
             cancelled=counts.cancelled,
             unsent=self.fabric.dropped,
             undecodable=self._topics.undecodable,
-            lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
+            # to other sites only those with them: the rest has names of nodes that are of this site alone
+            lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes() if not away or lane.away],
             retained=retained,
             retained_bytes=retained_bytes,
             retained_dropped=retained_dropped,

@@ -87,11 +87,10 @@ class VirtualHosts:
         in_namespace(self.between.namespace, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
         if only_to is not None:
             rules = f"""
-                table inet between {{ chain forward {{
-                    type filter hook forward priority 0; policy drop;
-                    ct state established,related accept
-                    oifname eth{only_to} accept
-                }} }}"""
+                add table inet between
+                add chain inet between forward {{ type filter hook forward priority 0; policy drop; }}
+                add rule inet between forward ct state established,related accept
+                add rule inet between forward oifname eth{only_to} accept"""
             in_namespace(self.between.namespace, "nft", "-f", "-", stdin=rules)
 
     def cut(self, *hosts: VirtualHost, link_down: bool = False) -> None:
