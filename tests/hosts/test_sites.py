@@ -7,12 +7,16 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from agent import Agent, RemoteFailure, meet
 from hosts.test_scopes import SNIFFER, saw
+from keyed import as_member, data_of, make_members
 from network.cli.runs import LABC
 
+from labc.security.authority import revoke
 from labc.testing import Program, VirtualHost, VirtualHosts
 
 MakeLab = Callable[..., VirtualHosts]
@@ -369,3 +373,66 @@ def test_nothing_of_a_site_is_on_the_wire_to_the_other(
         seen = saw(listener)
         assert {word: seen[word] for word in words} == dict.fromkeys(words, 0), place
         assert all(seen[word] for word in ("name-wan", "text-wan")), place
+
+
+@pytest.fixture
+def start_as(network: str, tmp_path: Path) -> Iterator[Callable[..., Agent]]:
+    """``start_as(host, name, member)``: of a user with that member's data folder."""
+    with contextlib.ExitStack() as agents:
+
+        def start(host: VirtualHost, name: str, member: str, **env: str) -> Agent:
+            router = host.address.rpartition(".")[0] + f".254:{PORT}"
+            environment = {"LABC_NETWORK": network, "LABC_ROUTERS": router, **as_member(tmp_path, member), **env}
+            return agents.enter_context(Agent(host.program, name, **environment))
+
+        yield start
+
+
+LINKED = "until(lambda: labc.blocking.portal.node().rooms().wide.linked)"
+
+
+def test_a_network_with_a_key(
+    make_lab: MakeLab, route: Route, start_as: Callable[..., Agent], network: str, tmp_path: Path
+) -> None:
+    lab = make_lab(1, 2)
+    h1, h2, h3 = lab.hosts
+    credentials = make_members(tmp_path, network, ["h1", "h2", "h3", "between"])
+    words = ["name-wan", "value-wan", "topic-wan", "text-wan"]
+    sniffer = lab.between.program(SNIFFER.replace("eth0", "eth1"), *words, name="listener")
+    sniffer.expect("ready")
+    router = route(lab.between, **as_member(tmp_path, "between"))
+    assert "tls/0.0.0.0:55556 (encrypted" in router.output
+    one, two, third = start_as(h1, "one", "h1"), start_as(h2, "two", "h2"), start_as(h3, "third", "h3")
+    two.exec("labc.register(lambda: 'value-wan', name='name-wan', scope='wan')")
+    two.exec("labc.subscribe(received.append, topic='topic-wan', scope='wan')")
+    for agent in (two, third):
+        agent.exec("labc.blocking.portal.node()")
+    assert one.eval("labc.call('name-wan')") == "value-wan"
+    one.exec("labc.at(scope='wan').publish('topic-wan', 'text-wan')")
+    two.eval("until(lambda: received == ['text-wan'])")
+    # Strangers: of no network with a key, and of one of their own with the same name.
+    make_members(tmp_path / "strange", network, ["h1"])
+    for member in ("nobody", "strange/h1"):
+        stranger = start_as(h1, "stranger", member)
+        stranger.exec("labc.blocking.portal.node()")
+        with pytest.raises(RemoteFailure, match="NotFoundError"):
+            stranger.eval("labc.call('name-wan')")
+        assert not stranger.eval("labc.blocking.portal.node().rooms().wide.linked")
+        stranger.close()
+    assert one.eval("labc.call('name-wan')") == "value-wan"
+    # One who is put out by the other site is out here, too.
+    third.exec(LINKED)
+    seat = credentials["h2"].about.seat
+    with data_of(tmp_path / "h1"):
+        revoke(credentials["h1"], [seat], datetime.now(UTC))
+    out = time.monotonic()
+    third.exec("until(lambda: len(labc.nodes()) == 1)")
+    one.exec("until(lambda: len(labc.nodes()) == 1)")
+    assert time.monotonic() - out < 8.0
+    with pytest.raises(RemoteFailure, match="NotFoundError"):
+        one.eval("labc.at(find_timeout=1).call('name-wan')")
+    third.exec("labc.register(lambda: 'third', name='third', scope='wan')")
+    until_called(one, "third", BACK_WITHIN)
+    seen = saw(sniffer)
+    assert seen[""] > 100
+    assert {word: seen[word] for word in words} == dict.fromkeys(words, 0)

@@ -477,6 +477,8 @@ class Runtime:
         self._topics.keeping.link_changed(up)
 
     def _wide_link_changed(self, up: bool) -> None:
+        if up and self._vouching is not None:
+            self._vouching.link_changed()
         self._neighbourhood.wide_link_changed(up)
 
     def _node_lost(self, node: NodeRecord) -> None:
