@@ -6,6 +6,7 @@ from labc.fabric.keys import Keys
 from labc.fabric.medium import Declared, Medium, Publication, TokenEvent, new_id
 from labc.fabric.neighbourhood import Neighbourhood
 from labc.fabric.ports import root_ports
+from labc.fabric.router_link import router_endpoints
 from labc.fabric.site_router import SiteRouter
 from labc.fabric.wide import Wide
 
@@ -22,4 +23,5 @@ __all__ = [
     "Wide",
     "new_id",
     "root_ports",
+    "router_endpoints",
 ]

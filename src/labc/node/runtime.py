@@ -86,19 +86,7 @@ class Runtime:
             lambda: self._listing.learn_endpoints(),
         )
         self._asking = Asking(self.caller)
-        self._topics = Topics(
-            here,
-            settings,
-            self.fabric,
-            self._deliver_held,
-            self._tell,
-            self._ask_near,
-            prepare,
-            self._provider.threads.run,
-            self.wide,
-            self.is_of_this_site,
-            self._wide_changed,
-        )
+        self._topics = self._new_topics(prepare)
         self._core = Core(
             here,
             settings,
@@ -126,6 +114,21 @@ class Runtime:
             self._hangs,
             self._turns_again,
             self.fabric.resumed,
+        )
+
+    def _new_topics(self, prepare: Callable[[], object]) -> Topics:
+        return Topics(
+            self.here,
+            self.settings,
+            self.fabric,
+            self._deliver_held,
+            self._tell,
+            self._ask_near,
+            prepare,
+            self._provider.threads.run,
+            self.wide,
+            self.is_of_this_site,
+            self._wide_changed,
         )
 
     async def open(self) -> None:
