@@ -10,8 +10,29 @@ import zenoh
 
 from labc.directory import NodeRecord
 from labc.fabric.keys import Keys
-from labc.fabric.medium import Declared, Medium
+from labc.fabric.medium import Declared, Medium, TokenEvent
 from labc.fabric.worker import Worker
+
+
+class _Watch:
+    """Knows which tokens are there, so that they can vanish with the session."""
+
+    def __init__(self, consume: Callable[[list[TokenEvent]], None]) -> None:
+        self._consume = consume
+        self._there: dict[str, None] = {}
+        self.is_over: Callable[[], bool] = lambda: False
+
+    def take(self, events: list[TokenEvent]) -> None:
+        for event in events:
+            if event.appeared:
+                self._there[event.key] = None
+            else:
+                self._there.pop(event.key, None)
+        self._consume(events)
+
+    def vanish(self) -> None:
+        there, self._there = self._there, {}
+        self._consume([TokenEvent(key, appeared=False) for key in there])
 
 
 class LastingMedium(Medium):
@@ -21,12 +42,21 @@ class LastingMedium(Medium):
         super().__init__(here, keys, worker, open_link)
         self._wishes: list[tuple[Callable[[], Any], Declared]] = []
         self._declaring = asyncio.Lock()
+        self._watches: list[_Watch] = []
 
     async def _declare(self, declare: Callable[[], Any]) -> Declared:
         declared = Declared(self, None)
         self._wishes = [wish for wish in self._wishes if not wish[1].closed]
         self._wishes.append((declare, declared))
         await self._fulfil([(declare, declared)])
+        return declared
+
+    async def watch_tokens(self, key: str, consume: Callable[[list[TokenEvent]], None]) -> Declared:
+        watch = _Watch(consume)
+        declared = await super().watch_tokens(key, watch.take)
+        self._watches = [each for each in self._watches if not each.is_over()]
+        watch.is_over = lambda: declared.closed
+        self._watches.append(watch)
         return declared
 
     async def show_presence(self) -> None:
@@ -47,7 +77,10 @@ class LastingMedium(Medium):
             await self.show_presence()
 
     def forget_things(self) -> None:
-        """They ended with their session."""
+        """They ended with their session, and with it all tokens that were watched."""
+        for watch in self._watches:
+            if not watch.is_over():
+                watch.vanish()
         for _, declared in self._wishes:
             declared.lose()
         self._things.clear()

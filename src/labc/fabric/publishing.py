@@ -168,9 +168,10 @@ class Publishing:
     def _bulk_sender(self) -> Bulk:
         with self._lock:
             if self._bulk is None:
-                self._bulk = Bulk(self._open_link, self._bulk_ends)
+                self._bulk_ended = ended = asyncio.Event()
+                self._bulk = Bulk(self._open_link, lambda: self._bulk_ends(ended))
             return self._bulk
 
-    def _bulk_ends(self) -> None:
+    def _bulk_ends(self, ended: asyncio.Event) -> None:
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._bulk_ended.set)
+            self._loop.call_soon_threadsafe(ended.set)

@@ -139,7 +139,7 @@ class RouterLink:
         first = [*found, *(each for each in self._endpoints if each not in found)]
         try:
             session = await self._worker.run(lambda: self._open_session(first))
-            inbox = Handover[bool](asyncio.get_running_loop(), self._link_events)
+            inbox = Handover[bool](asyncio.get_running_loop(), lambda ups: self._link_events(session, ups))
             info, handler = session.info, callback(lambda event: inbox.put(event.kind == zenoh.SampleKind.PUT))
             self._listener = await self._worker.run(
                 lambda: info.declare_transport_events_listener(handler, history=True)
@@ -155,9 +155,9 @@ class RouterLink:
         self.session = open_router_link(self._settings, self._credentials, endpoints)
         return self.session
 
-    def _link_events(self, ups: list[bool]) -> None:
+    def _link_events(self, session: zenoh.Session, ups: list[bool]) -> None:
         up = ups[-1]
-        if up == self.linked:
+        if session is not self.session or up == self.linked:
             return
         (self._linked.set if up else self._linked.clear)()
         logger.info("the link to a router is %s", "up" if up else "down")

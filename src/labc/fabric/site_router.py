@@ -10,7 +10,7 @@ import zenoh
 
 from labc.directory import NodeRecord
 from labc.errors import ClosedError, FabricError
-from labc.fabric.engine import linked_routers, open_router_link, open_site_router
+from labc.fabric.engine import open_router_link, open_site_router
 from labc.fabric.keys import Keys
 from labc.fabric.lasting import LastingMedium
 from labc.fabric.medium import CLOSE_WITHIN
@@ -81,10 +81,6 @@ class SiteRouter(LastingMedium):
     def renew(self) -> None:
         """Whom the network trusts has changed: drop all links, and take only those again that are still good."""
         self._renewing = self._loop.create_task(self._renew(), name="labc router starts afresh")
-
-    def linked_routers(self) -> int:
-        """With how many other routers it has a link. Blocks for the engine."""
-        return len(linked_routers(self._session))
 
     # Within.
 

@@ -55,6 +55,7 @@ class Wide(LastingMedium):
         self._first_look = True
         self._checking: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._on_link = on_link
         self._network = settings.network
 
     @property
@@ -151,6 +152,8 @@ class Wide(LastingMedium):
         return bool(await self.ask(self.keys.roots, b"", _SPREAD_WITHIN))
 
     async def _renew(self) -> None:
+        if self.linked:
+            self._on_link(False)
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._link.close()
