@@ -192,12 +192,9 @@ class Listing:
             key = medium.keys.ask_all
             await medium.ask_each(key, question, timeout, lambda answers: take(answers, of_this_site))
 
-        rounds = [ask(self._fabric, True)]
-        if wide and self._wide is not None:
-            rounds.append(ask(self._wide, False))
-
         async def ask_all() -> None:
-            await asyncio.gather(*rounds)
+            others = [ask(self._wide, False)] if wide and self._wide is not None else []
+            await asyncio.gather(ask(self._fabric, True), *others)
 
         asking = self._loop.create_task(ask_all())
         asking.add_done_callback(lambda _: self._neighbourhood.wake())
