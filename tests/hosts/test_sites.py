@@ -242,8 +242,14 @@ def test_a_provider_that_dies_at_another_site(make_lab: MakeLab, route: Route, s
     one.eval("until(lambda: ('lost', 'two') in told)")
     assert time.monotonic() - killed < 4.0
     assert one.eval("[labc.call('who') for _ in range(3)]") == ["three"] * 3
+    # Without anything for other sites it is there no more, and then it is again.
+    three.exec("labc.register(lambda: 1, name='who')")
+    one.eval("until(lambda: told[-1] == ('left', 'three'))")
+    one.eval("until(lambda: names() == ['one'])")
+    three.exec("labc.subscribe(print, topic='any', scope='wan')")
+    one.eval("until(lambda: told[-1] == ('joined', 'three'))")
     three.exec("labc.close()")
-    one.eval("until(lambda: ('left', 'three') in told)")
+    one.eval("until(lambda: told[-1] == ('left', 'three'))")
     with pytest.raises(RemoteFailure, match=r"NotFoundError.*'who'"):
         one.eval("labc.at(find_timeout=0.5).call('who')")
 

@@ -326,6 +326,7 @@ class Runtime:
             await self.wide.show_presence()
         elif (answering := self._answering_wide) is not None:
             self._answering_wide = None
+            await self.wide.say_goodbye()
             await self.wide.hide_presence()
             await answering.close()
 
