@@ -275,7 +275,7 @@ class Runtime:
             raise self.caller.no_such_node(str(options.node or options.host))
         return self._topics.publish_to(nodes, topic, args, kwargs)
 
-    def is_held(self, topic: str, options: Options) -> bool:
+    def is_held(self, topic: str, options: Options = _NO_OPTIONS) -> bool:
         """Whether a subscriber holds the publishers of this topic back. From any thread."""
         return bool(self._topics.holders(topic, options.scope or DEFAULT))
 
