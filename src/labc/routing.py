@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from labc.directory import NodeRecord
-from labc.fabric import SiteRouter, new_id
+from labc.fabric import SiteRouter, new_id, root_ports
 from labc.lanes.addresses import own_ips
 from labc.node.identity import host_id, host_name
 from labc.security import credentials_of
@@ -25,6 +25,8 @@ class Routing(NamedTuple):
     routers: list[str]
     """What other computers may put into their setting ``routers``, of which one is enough."""
     encrypted: bool
+    shared: bool
+    """Whether a root of this network on this computer could take the port, or look for another root there."""
 
 
 def route(
@@ -54,7 +56,9 @@ async def _route(
 
             vouching = Vouching(credentials, router, [], lambda seats: None)
             await vouching.open()
-        ready(Routing(router.address, _reached_at(router.address), credentials is not None))
+        ports = root_ports(credentials.realm if credentials else settings.network, settings.root_port)
+        reached_at = _reached_at(router.address)
+        ready(Routing(router.address, reached_at, credentials is not None, listen.port in ports))
         await asyncio.sleep(1e9 if seconds is None else seconds)
     finally:
         if vouching is not None:

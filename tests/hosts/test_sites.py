@@ -23,7 +23,7 @@ MakeLab = Callable[..., VirtualHosts]
 StartAt = Callable[[VirtualHost, str], Agent]
 Route = Callable[..., Program]
 
-PORT = 55556
+PORT = 55554
 BACK_WITHIN = 10.0
 """Seconds, by the documentation, in which a router that comes, or comes again, is found."""
 
@@ -407,7 +407,7 @@ def test_a_network_with_a_key(
     sniffer = lab.between.program(SNIFFER.replace("eth0", "eth1"), *words, name="listener")
     sniffer.expect("ready")
     router = route(lab.between, **as_member(tmp_path, "between"))
-    assert "tls/0.0.0.0:55556 (encrypted" in router.output
+    assert "tls/0.0.0.0:55554 (encrypted" in router.output
     one, two, third = start_as(h1, "one", "h1"), start_as(h2, "two", "h2"), start_as(h3, "third", "h3")
     two.exec("labc.register(lambda: 'value-wan', name='name-wan', scope='wan')")
     two.exec("labc.subscribe(received.append, topic='topic-wan', scope='wan')")

@@ -48,7 +48,7 @@ def router(listen: Listen = _ANY_ADDRESS, network: Network = None, timeout: Leav
 
     [bold]Examples[/bold]
       labc router
-      labc router --listen 10.0.0.5:55556 --network lab1
+      labc router --listen 10.0.0.5:55554 --network lab1
       labc router --listen tls/0.0.0.0     (a network with a key)
 
     Don't run other programs of the same network on a computer with a cable in
@@ -69,4 +69,9 @@ def _print(routing: Routing, network: str | None) -> None:
     for each in routing.routers:
         print(f"  labc settings set routers {each}")
     print("", flush=True)
+    if routing.shared:
+        complain(
+            f"the roots of {name!r} use this port as well: run no other program of this network on this computer, or "
+            f"give another port with --listen (such as {ROUTER_PORT})"
+        )
     complain("routing; Ctrl-C ends it")

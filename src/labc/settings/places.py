@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-ROUTER_PORT = 55556
-"""Of a router for which none is given."""
+ROUTER_PORT = 55554
+"""Of a router for which none is given: none that a root takes."""
 _HOST = re.compile(r"(?=.{1,253}$)[^\s/:,;\[\]]+$")
 
 
@@ -56,7 +56,7 @@ def host_place(text: str) -> HostPlace:
 
 
 def router_place(text: str) -> RouterPlace:
-    """Raises ValueError: it is none of the forms ``server``, ``server:55556``, ``tcp/server:55556``, ``tls/...``."""
+    """Raises ValueError: it is none of the forms ``server``, ``server:55554``, ``tcp/server:55554``, ``tls/...``."""
     protocol, slash, place = text.strip().rpartition("/")
     if slash and protocol not in ("tcp", "tls"):
         raise ValueError

@@ -82,8 +82,8 @@ class Settings:
     )
     routers: tuple[str, ...] = _setting(
         (),
-        kinds.list_of(kinds.text_of(router_place, 'a text like "server.example" or "tcp/10.0.0.5:55556" (IPv4)'), 16),
-        "Routers over which other sites are reached, see `labc router`; the port is 55556 where none is given. A "
+        kinds.list_of(kinds.text_of(router_place, 'a text like "server.example" or "tcp/10.0.0.5:55554" (IPv4)'), 16),
+        "Routers over which other sites are reached, see `labc router`; the port is 55554 where none is given. A "
         "program uses one of them, and another one when that is gone: routers of one network have to name each other.",
     )
     scan_ranges: tuple[str, ...] = _setting(

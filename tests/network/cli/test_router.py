@@ -14,6 +14,9 @@ import pytest
 from keyed import data_of, make_members
 from network.cli.runs import LABC, Begin, Run
 
+from labc.fabric import root_ports
+from labc.settings import ROUTER_PORT
+
 
 @pytest.fixture
 def port() -> int:
@@ -34,6 +37,15 @@ def test_it_says_what_to_set_and_routes_until_ctrl_c(begin: Begin, network: str,
     assert "Traceback" not in router.errors
 
 
+def test_a_port_of_the_roots_is_told(run: Run, network: str, port: int) -> None:
+    """Programs on this computer would take the router for a root."""
+    assert "the roots of" not in run("router", "--listen", f"127.0.0.1:{port}", "--timeout", "0").stderr
+    shared = root_ports(network)[-1]
+    done = run("router", "--listen", f"127.0.0.1:{shared}", "--timeout", "0")
+    assert f"the roots of {network!r} use this port as well" in done.stderr
+    assert not any(ROUTER_PORT in root_ports(name) for name in ("labc", network))
+
+
 def test_it_ends_when_the_time_is_over(run: Run, port: int) -> None:
     began = time.monotonic()
     run("router", "--listen", f"tcp/127.0.0.1:{port}", "--timeout", "0.5")
@@ -51,7 +63,7 @@ def test_where_nothing_can_listen(run: Run, network: str) -> None:
 def test_what_is_no_address(run: Run) -> None:
     for wrong in ("udp/127.0.0.1", "", "127.0.0.1:0", "a b"):
         done = run("router", "--listen", wrong, code=2)
-        assert "expected an address of this computer, like 0.0.0.0 or tcp/10.0.0.5:55556" in done.stderr
+        assert "expected an address of this computer, like 0.0.0.0 or tcp/10.0.0.5:55554" in done.stderr
 
 
 def test_the_protocol_has_to_fit_the_network(
@@ -60,7 +72,7 @@ def test_the_protocol_has_to_fit_the_network(
     done = run("router", "--listen", f"tls/127.0.0.1:{port}", code=1)
     assert f"--listen tls/127.0.0.1:{port}: the network {network!r} has no key" in done.stderr
     monkeypatch.setenv("LABC_ROUTERS", "tls/server.example")
-    assert "routers: tls/server.example:55556: the network" in run("nodes", code=1).stderr
+    assert "routers: tls/server.example:55554: the network" in run("nodes", code=1).stderr
     monkeypatch.delenv("LABC_ROUTERS")
     make_members(tmp_path, network, ["h1"])
     with data_of(tmp_path / "h1"):

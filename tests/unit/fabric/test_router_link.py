@@ -15,7 +15,7 @@ from labc.settings import Settings
 
 def test_an_open_network_has_tcp(tmp_path: Path) -> None:
     settings = Settings.load({}, network="lab", routers=["server.example", "tcp/10.0.0.5:1"])
-    assert router_endpoints(settings, None) == ["tcp/server.example:55556", "tcp/10.0.0.5:1"]
+    assert router_endpoints(settings, None) == ["tcp/server.example:55554", "tcp/10.0.0.5:1"]
     wrong = Settings.load({}, network="lab", routers=["server.example", "tls/10.0.0.5:1"])
     expected = r"routers: tls/10.0.0.5:1: the network 'lab' has no key, .* speak tcp; expected tcp/10.0.0.5:1$"
     with pytest.raises(SettingsError, match=expected):
@@ -25,7 +25,7 @@ def test_an_open_network_has_tcp(tmp_path: Path) -> None:
 def test_a_network_with_a_key_has_tls(tmp_path: Path) -> None:
     credentials = make_members(tmp_path, "lab", ["h1"])["h1"]
     settings = Settings.load({}, network="lab", routers=["server.example", "tls/10.0.0.5:1"])
-    assert router_endpoints(settings, credentials) == ["tls/server.example:55556", "tls/10.0.0.5:1"]
+    assert router_endpoints(settings, credentials) == ["tls/server.example:55554", "tls/10.0.0.5:1"]
     wrong = Settings.load({}, network="lab", routers=["tcp/10.0.0.5:1"])
     with pytest.raises(SettingsError, match=r"the network 'lab' has a key, .* speak tls; expected tls/10.0.0.5:1$"):
         router_endpoints(wrong, credentials)

@@ -60,9 +60,9 @@ def test_what_is_no_range(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("server.example", RouterPlace(None, "server.example", 55556)),
+        ("server.example", RouterPlace(None, "server.example", 55554)),
         (" 10.0.0.5:1 ", RouterPlace(None, "10.0.0.5", 1)),
-        ("tcp/lab3", RouterPlace("tcp", "lab3", 55556)),
+        ("tcp/lab3", RouterPlace("tcp", "lab3", 55554)),
         ("tls/lab3:99", RouterPlace("tls", "lab3", 99)),
     ],
 )
