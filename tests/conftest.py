@@ -25,7 +25,7 @@ from labc.testing import VirtualHosts, can_make_hosts, free_network_name, own_na
 GRACE = 3.0
 """Seconds in which what a test has started may end by itself after the test."""
 
-MakeLab = Callable[[int], VirtualHosts]
+MakeLab = Callable[..., VirtualHosts]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def make_lab() -> Iterator[MakeLab]:
             pytest.fail(problem, pytrace=False)
         pytest.skip(problem)
     with contextlib.ExitStack() as labs:
-        yield lambda count: labs.enter_context(VirtualHosts(count))
+        yield lambda *counts: labs.enter_context(VirtualHosts(*counts))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -101,7 +101,7 @@ class BlockingVerbs(Verbs, Registering):
         node = self._portal.node()
         rooms = node.rooms()
         if rooms.is_here():
-            if rooms.is_held(topic):  # otherwise it does not block
+            if rooms.is_held(topic, self._options):  # otherwise it does not block
                 raise BlockingCallError("publish")
         elif rooms.must_wait(self._options):
             self._portal.run("publish", lambda r: r.before_publishing(self._options))

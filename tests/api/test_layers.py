@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enrolment": BASE | KEYS | {"lanes"},
     **dict.fromkeys(CAPABILITIES, BELOW | {"reading", "registry"}),
     "node": BELOW | KEYS | CAPABILITIES | {"reading", "registry", "version"},
+    # a router is no node: it has what nodes and roots have of the fabric, and keeps to whom the members trust
+    "routing": BELOW | KEYS | {"node"},
     "jobs": set(),
     "portal": BELOW | CAPABILITIES | {"node", "jobs"},
     "eventstreams": BELOW | {"node", "portal"},
@@ -52,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # it looks at the network from outside as well: at ports and datagrams
     "doctor": PUBLIC | KEYS | {"discovery", "fabric", "lanes"},
     # `labc serve` has to know what a program registered, and outlive its serve()
-    "cli": PUBLIC | KEYS | {"blocking", "doctor", "enrolment"},
+    "cli": PUBLIC | KEYS | {"blocking", "doctor", "enrolment", "routing"},
     "__main__": {"cli"},
 }
 """Room (or module directly in labc) -> the other ones that it may import."""

@@ -196,7 +196,7 @@ def sniffer_at_the_switch(lab: VirtualHosts) -> Iterator[Program]:
     """In the switch itself, through which all passes."""
 
     def in_the_switch(arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*enter(lab._switch), *arguments], **options)
+        return subprocess.Popen([*enter(lab._switches[0]), *arguments], **options)
 
     with python_program(SNIFFER, name="sniffer", popen=in_the_switch) as sniffer:
         sniffer.expect("listens")

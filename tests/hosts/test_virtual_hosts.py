@@ -17,7 +17,7 @@ import pytest
 
 from labc.testing import Program, VirtualHost, VirtualHosts, own_namespaces, python_program
 
-MakeLab = Callable[[int], VirtualHosts]
+MakeLab = Callable[..., VirtualHosts]
 
 SERVER = """
     import socket, sys, threading
@@ -342,3 +342,38 @@ def test_many_hosts_are_made_quickly(make_lab: MakeLab) -> None:
     assert len({host.address for host in hosts}) == 10
     with pytest.raises(ValueError, match="expected 1 to"):
         VirtualHosts(0)
+
+
+def can_connect(host: VirtualHost, address: str, port: int = 5000) -> bool:
+    code = f"import socket; socket.create_connection(({address!r}, {port}), timeout=1).close()"
+    return host.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_two_ethernets_and_what_is_between(make_lab: MakeLab) -> None:
+    lab = make_lab(2, 1)
+    h1, h2, h3 = lab.hosts
+    assert lab.lans == ((h1, h2), (h3,))
+    for host in (h2, h3, lab.between):
+        serve(host)
+    near, far = lab.between.addresses
+    assert [can_connect(h1, to) for to in (h2.address, near)] == [True, True]
+    assert [can_connect(h1, to) for to in (h3.address, far)] == [False, False]
+    assert [can_connect(h3, to) for to in (h2.address, near, far)] == [False, False, True]
+    assert [can_connect(lab.between, to) for to in (h2.address, h3.address)] == [True, True]
+    lab.forward()
+    assert can_connect(h1, h3.address)
+    assert can_connect(h3, h2.address)
+    with pytest.raises(ValueError, match="nothing between"):
+        _ = VirtualHosts(2).between
+    with pytest.raises(ValueError, match=r"VirtualHosts\(1, 0\): expected 1 to"):
+        VirtualHosts(1, 0)
+
+
+def test_a_server_outside(make_lab: MakeLab) -> None:
+    lab = make_lab(1, 1, 1)
+    h1, h2, server = lab.hosts
+    for host in lab.hosts:
+        serve(host)
+    lab.forward(only_to=2)
+    assert [can_connect(host, server.address) for host in (h1, h2)] == [True, True]
+    assert [can_connect(h1, h2.address), can_connect(server, h1.address)] == [False, False]

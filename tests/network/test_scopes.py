@@ -170,7 +170,7 @@ def test_any_name_is_carried_within_the_host(three: list[Agent]) -> None:
 def test_bad_values_name_their_place(three: list[Agent]) -> None:
     me = three[0]
     for code, match in {
-        "labc.register(len, scope='wan')": r"register\('len'\)\(scope='wan'\): expected 'node', 'group', 'host'",
+        "labc.register(len, scope='world')": r"register\('len'\)\(scope='world'\): expected 'node', 'group', 'host'",
         "labc.subscribe(len, topic='t', scope='all')": r"subscribe\(scope='all'\): expected 'node'",
         "labc.at(scope='wide')": r"at\(scope='wide'\): expected 'node'",
         "labc.at(resolve='best')": r"at\(resolve='best'\): expected 'nearest' or 'random' or 'round-robin'",

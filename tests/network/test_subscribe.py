@@ -442,7 +442,7 @@ def test_latency_of_a_quiet_topic(serve, until) -> None:
 def test_an_iterator_that_is_let_go_of_ends_its_subscription(network: str, until) -> None:
     async def check() -> None:
         async with labc.Node(name="reader") as node:
-            patterns = node.rooms()._topics._patterns
+            patterns = node.rooms()._topics._patterns._patterns
             iterator = node.messages("t")
             waiting = asyncio.create_task(anext(iterator))
             await asyncio.to_thread(until, lambda: patterns and patterns["t"].declared)

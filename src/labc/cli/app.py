@@ -21,6 +21,7 @@ from labc.cli import (
     nodes,
     ping,
     publish,
+    router,
     serve,
     settings,
     subscribe,
@@ -72,6 +73,7 @@ app.command(cls=Verb)(nodes.nodes)
 app.command(cls=Verb)(functions.functions)
 app.command(cls=Verb)(ping.ping)
 app.command(cls=Verb)(doctor.doctor)
+app.command(cls=Verb)(router.router)
 app.add_typer(network.app)
 app.add_typer(settings.app)
 app.command(cls=Verb)(version.version)

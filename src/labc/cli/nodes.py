@@ -74,7 +74,7 @@ def nodes(
 
 
 def _row(info: labc.NodeInfo) -> tuple[str | int, ...]:
-    first = (info.name, info.host, info.id[:8])
+    first = (info.name, f"{info.host} (other site)" if info.away else info.host, info.id[:8])
     if not info.answered:
         return (*first, "no answer", 0, 0, 0, 0, 0)
     counts = (info.functions, info.running, info.served, info.failed, info.dropped)

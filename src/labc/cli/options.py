@@ -149,7 +149,7 @@ Node = Annotated[
 ]
 
 
-ScopeName = Literal["node", "group", "host", "network"]
+ScopeName = Literal["node", "group", "host", "network", "wan"]
 
 
 def _scope(text: str) -> ScopeName:
@@ -175,9 +175,13 @@ def _scope_option(help: str) -> Any:
     )
 
 
-Scope = Annotated[ScopeName | None, _scope_option("Only nodes so near: of the same group, the same host, or all.")]
+Scope = Annotated[
+    ScopeName | None,
+    _scope_option("Only nodes so near: of the same group, the same host, this site, or of all sites (wan)."),
+]
 PublishScope = Annotated[
-    ScopeName | None, _scope_option("Only to nodes so near: of the same group, the same host, or all.")
+    ScopeName | None,
+    _scope_option("Only to nodes so near: of the same group, the same host, this site, or all sites (wan)."),
 ]
 SubscribeScope = Annotated[
     ScopeName | None, _scope_option("Only what is published so near; nobody farther away knows of it.")

@@ -17,10 +17,12 @@ from labc.directory.event_queue import EventQueue
 from labc.directory.names import CORE, check_function_name, check_name, check_pattern, check_topic, matches, near_names
 from labc.directory.node_events import PATIENCE, History, NodeEvent
 from labc.directory.records import NodeRecord, Offer
-from labc.directory.scopes import SCOPES, WIDEST, Scope, check_scope, distance, is_narrow, reaches
+from labc.directory.scopes import DEFAULT, SCOPES, WIDEST, Scope, check_scope, distance, is_narrow, reaches
+from labc.directory.wide import WideDirectory
 
 __all__ = [
     "CORE",
+    "DEFAULT",
     "ORDERS",
     "PATIENCE",
     "RESOLVES",
@@ -42,6 +44,7 @@ __all__ = [
     "Rule",
     "Scope",
     "Who",
+    "WideDirectory",
     "check_function_name",
     "check_name",
     "check_pattern",

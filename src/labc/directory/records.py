@@ -11,7 +11,7 @@ class NodeRecord:
 
     ``id`` is unique to one life of one process; ``host_id`` to one boot of one computer (or network namespace);
     ``host`` and ``name`` are for people and may be shared by several. ``group`` stands for the group that the node
-    belongs to on its host; empty for none.
+    belongs to on its host; empty for none. ``away``: it is of another site, and known by way of a router alone.
     """
 
     id: str
@@ -19,6 +19,7 @@ class NodeRecord:
     host: str
     name: str
     group: str = ""
+    away: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} on {self.host}"

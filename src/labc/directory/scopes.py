@@ -6,11 +6,15 @@ from typing import Final, Literal, get_args
 
 from labc.directory.records import NodeRecord
 
-Scope = Literal["node", "group", "host", "network"]
-"""From the narrowest to the widest: this node; the nodes of its group on its host; its host; the network."""
+Scope = Literal["node", "group", "host", "network", "wan"]
+"""From the narrowest to the widest: this node; the nodes of its group on its host; its host; the network of its site;
+the network with all its sites."""
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-WIDEST: Final[Scope] = "network"
+DEFAULT: Final[Scope] = "network"
+"""Of what is registered, subscribed and published."""
+WIDEST: Final[Scope] = "wan"
+"""How far is looked for what is called or listed."""
 _RANKS: Final = {scope: rank for rank, scope in enumerate(SCOPES)}
 
 
@@ -19,7 +23,7 @@ def distance(place: NodeRecord, node: NodeRecord) -> int:
     if node.id == place.id:
         return 0
     if node.host_id != place.host_id:
-        return 3
+        return 4 if node.away or place.away else 3
     return 1 if node.group and node.group == place.group else 2
 
 
@@ -30,7 +34,7 @@ def reaches(scope: Scope, place: NodeRecord, node: NodeRecord) -> bool:
 
 def is_narrow(scope: Scope) -> bool:
     """Whether it ends at the host: what is narrow has no name on the network."""
-    return scope != "network"
+    return _RANKS[scope] < _RANKS["network"]
 
 
 def check_scope(scope: object, where: str) -> Scope:

@@ -108,11 +108,11 @@ class _Examination:
                         self._heard_by_root[root["address"]] = sorted(root["methods"])
 
     def _linked_hosts(self) -> dict[str, list[labc.NodeInfo]]:
-        """The programs of each other computer, by its id; those that say where they are first."""
+        """The programs of each other computer of this site, by its id; those that say where they are first."""
         own = next(node.host_id for node in self._nodes if node.here)
         hosts: dict[str, list[labc.NodeInfo]] = {}
         for node in sorted(self._nodes, key=lambda node: (not node.root, not node.addresses)):
-            if node.host_id != own:
+            if node.host_id != own and not node.away:
                 hosts.setdefault(node.host_id, []).append(node)
         return hosts
 

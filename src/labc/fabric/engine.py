@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +35,10 @@ _ACCEPT_PENDING = 1000
 """Links of nodes that start at once. Beyond it (100 in Zenoh) a root refuses them, and they look for another one."""
 
 _RETRY = {"period_init_ms": 20, "period_max_ms": 100, "period_increase_factor": 2}
+
+_FAR_RETRY = {"period_init_ms": 100, "period_max_ms": 1000, "period_increase_factor": 2}
+_FAR_TIMEOUT_MS = 3000
+"""For links to and between routers, which may lead over half the world."""
 
 # Zenoh closes a TCP link with a linger of 10 s, on one of its receiving threads (2, by default): with a cut cable the
 # links to two hosts would keep a root from serving even its own host for that long. One thread for each of 16 hosts.
@@ -108,6 +112,57 @@ def open_router(settings: Settings, port: int, carrier: str | None, credentials:
     )
 
 
+def open_router_link(settings: Settings, credentials: Credentials | None, endpoints: Sequence[str]) -> zenoh.Session:
+    """A session with one of these routers between sites. Later it finds another, or the same again, by itself.
+
+    Blocks for some seconds where one takes a connection and says nothing.
+
+    Raises:
+        zenoh.ZError: there is none now.
+    """
+    return _open(
+        settings,
+        credentials,
+        {
+            "mode": "client",
+            "connect/endpoints": list(endpoints),
+            "connect/timeout_ms": 0,
+            "connect/retry": _FAR_RETRY,
+            "scouting/multicast/enabled": False,
+            "transport/unicast/open_timeout": _FAR_TIMEOUT_MS,
+        },
+        locally=False,
+    )
+
+
+def open_site_router(
+    settings: Settings, credentials: Credentials | None, listen: Sequence[str], others: Sequence[str]
+) -> zenoh.Session:
+    """A router between sites: it takes links, makes those to the ``others``, and passes what has the scope "wan".
+
+    Raises:
+        zenoh.ZError: the port is taken, or it is no address of this host.
+    """
+    return _open(
+        settings,
+        credentials,
+        {
+            "mode": "router",
+            "listen/endpoints": list(listen),
+            "connect/endpoints": list(others),
+            "connect/timeout_ms": -1,
+            "connect/exit_on_failure": False,
+            "connect/retry": _FAR_RETRY,
+            "transport/unicast/accept_pending": _ACCEPT_PENDING,
+            "transport/unicast/open_timeout": _FAR_TIMEOUT_MS,
+            "scouting/multicast/enabled": False,
+            "scouting/gossip/autoconnect": {"router": []},
+        },
+        locally=False,
+        only=f"{Keys(settings.network, 'wan').base}/**",
+    )
+
+
 def linked_routers(router: zenoh.Session) -> set[str]:
     """The ids of the routers with which this one has links now."""
     return {str(zenoh_id) for zenoh_id in router.info.routers_zid()}
@@ -150,7 +205,14 @@ def abandon(things: list[Any]) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def _open(settings: Settings, credentials: Credentials | None, values: dict[str, Any]) -> zenoh.Session:
+def _open(
+    settings: Settings,
+    credentials: Credentials | None,
+    values: dict[str, Any],
+    *,
+    locally: bool | None = None,
+    only: str = "",
+) -> zenoh.Session:
     config = zenoh.Config()
     values = {
         "transport/link/tx/queue/size/data": _QUEUE_PIECES,
@@ -160,7 +222,7 @@ def _open(settings: Settings, credentials: Credentials | None, values: dict[str,
         "transport/unicast/open_timeout": _OPEN_TIMEOUT_MS,
         "transport/shared_memory/enabled": False,
     } | values
-    values |= secured(credentials, locally=values["mode"] == "client")
+    values |= secured(credentials, locally=values["mode"] == "client" if locally is None else locally, only=only)
     for key, value in values.items():
         config.insert_json5(key, msgspec.json.encode(value).decode())
     return zenoh.open(config)

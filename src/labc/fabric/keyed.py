@@ -30,13 +30,14 @@ def protocol(credentials: Credentials | None) -> str:
     return "tls" if credentials else "tcp"
 
 
-def secured(credentials: Credentials | None, *, locally: bool) -> dict[str, Any]:
-    """Values for the engine's configuration; none for an open network.
+def secured(credentials: Credentials | None, *, locally: bool, only: str = "") -> dict[str, Any]:
+    """Values for the engine's configuration; none for an open network without ``only``.
 
-    ``locally``: it only links to 127.0.0.1, which is in all members' certificates.
+    ``locally``: it only links to 127.0.0.1, which is in all members' certificates. ``only``: what else has another key
+    passes no link.
     """
     if credentials is None:
-        return {}
+        return {"access_control": _access({"id": "all"}, only)} if only else {}
     return {
         "transport/link/protocols": ["tls"],
         "transport/link/tls": {
@@ -49,19 +50,16 @@ def secured(credentials: Credentials | None, *, locally: bool) -> dict[str, Any]
             "verify_name_on_connect": locally,
             "close_link_on_expiration": True,
         },
-        "access_control": {
-            "enabled": True,
-            "default_permission": "deny",
-            "rules": [
-                {
-                    "id": "all",
-                    "permission": "allow",
-                    "flows": ["ingress", "egress"],
-                    "messages": _MESSAGES,
-                    "key_exprs": ["**"],
-                }
-            ],
-            "subjects": [{"id": "members", "cert_common_names": [credentials.common_name]}],
-            "policies": [{"rules": ["all"], "subjects": ["members"]}],
-        },
+        "access_control": _access({"id": "members", "cert_common_names": [credentials.common_name]}, only or "**"),
+    }
+
+
+def _access(subject: dict[str, Any], keys: str) -> dict[str, Any]:
+    rule = {"id": "all", "permission": "allow", "flows": ["ingress", "egress"], "messages": _MESSAGES}
+    return {
+        "enabled": True,
+        "default_permission": "deny",
+        "rules": [{**rule, "key_exprs": [keys]}],
+        "subjects": [subject],
+        "policies": [{"rules": ["all"], "subjects": [subject["id"]]}],
     }

@@ -30,6 +30,7 @@ import functools
 import itertools
 import re
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import unquote
 
 from labc.directory import NodeRecord
@@ -72,13 +73,14 @@ def _unescape_topic(levels: str) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one network."""
+    """The keys of one network, in one scope: within a site, or those that pass routers."""
 
     network: str
+    scope: Literal["network", "wan"] = "network"
 
     @functools.cached_property
     def base(self) -> str:
-        return f"labc/{escape(self.network)}/network"
+        return f"labc/{escape(self.network)}/{self.scope}"
 
     def node(self, record: NodeRecord) -> str:
         names = f"{escape(record.host)}/{escape(record.name)}"
@@ -93,7 +95,7 @@ class Keys:
         if parts is None:
             return None
         group = "" if parts[4] == _NONE else parts[4]
-        return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3]), group)
+        return NodeRecord(parts[0], parts[1], unescape(parts[2]), unescape(parts[3]), group, self.scope == "wan")
 
     def goodbye(self, node_id: str) -> str:
         return f"{self.base}/goodbye/{node_id}"

@@ -9,13 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from labc.directory import Directory, NodeRecord, Offer
+from labc.directory import Directory, NodeRecord, Offer, WideDirectory
 from labc.errors import ClosedError
-from labc.fabric.fabric import Declared, Fabric, TokenEvent
+from labc.fabric.fabric import Fabric
+from labc.fabric.keys import Keys
+from labc.fabric.medium import Declared, TokenEvent
+from labc.fabric.wide import Wide
 
 logger = logging.getLogger("labc.fabric")
 
 _SETTLE_WITHIN = 2.0
+_WIDE_SETTLE_WITHIN = 0.5
+"""Seconds for which a router may hold up who looks for something."""
 
 
 class Neighbourhood:
@@ -28,9 +33,13 @@ class Neighbourhood:
         grace: float,
         on_lost: Callable[[NodeRecord], None],
         digests: Callable[[str], Sequence[str]] = lambda _: (),
+        wide: Wide | None = None,
     ) -> None:
-        self.directory = Directory(grace)
+        self._others = WideDirectory(grace) if wide else None
+        """For the tokens of other sites: the same as :attr:`directory`; None: there are none."""
+        self.directory: Directory = self._others or Directory(grace)
         self._fabric = fabric
+        self._wide = wide
         self._grace = grace
         self._on_lost = on_lost
         self._digests = digests
@@ -51,6 +60,8 @@ class Neighbourhood:
         """Returns when every node that was there is known."""
         keys = self._fabric.keys
         await self._fabric.watch_tokens(keys.all_nodes, self._node_tokens)
+        if self._wide:
+            await self._wide.watch_tokens(self._wide.keys.all_nodes, self._wide_node_tokens)
         # The end of any listing comes in order behind what the watch tells of those that are there already.
         await self._fabric.list_tokens(keys.node(self._fabric.here), _SETTLE_WITHIN)
 
@@ -72,6 +83,36 @@ class Neighbourhood:
         else:
             self.directory.fabric_lost()
             self.on_standing()
+
+    def wide_link_changed(self, up: bool) -> None:
+        """The same for the link to a router."""
+        if self._others is None:
+            return
+        if up:
+            self._others.others.fabric_back(time.monotonic())
+            self._changed()
+        else:
+            self._others.others.fabric_lost()
+            self.on_standing()
+
+    def is_of_this_site(self, node_id: str) -> bool:
+        """Whether it is known to be, and not only by way of a router."""
+        return self._others is None or self._others.is_of_this_site(node_id)
+
+    @property
+    def has_no_router(self) -> bool:
+        """Whether there should be a link to a router, and is none."""
+        return self._wide is not None and not self._wide.linked
+
+    async def offered(self, within: float) -> set[str]:
+        """All names that are offered to this node's site, or by others to this one, as far as is told in time."""
+        media: list[Fabric | Wide] = [self._fabric] if self._wide is None else [self._fabric, self._wide]
+        found: set[str] = set()
+        for medium, keys in zip(
+            media, await asyncio.gather(*(m.list_tokens(m.keys.all_offers, within) for m in media)), strict=True
+        ):
+            found.update(parsed[0] for key in keys if (parsed := medium.keys.parse_function(key)))
+        return found
 
     @contextmanager
     def using(self, name: str) -> Iterator[None]:
@@ -178,7 +219,12 @@ class Neighbourhood:
                 watches.append(await fabric.watch_tokens(key, self._narrow_tokens))
             key = keys.offers_of(name)
             watches.append(await fabric.watch_tokens(key, self._offer_tokens))
-            await fabric.list_tokens(key, _SETTLE_WITHIN)  # see open()
+            settling = [fabric.list_tokens(key, _SETTLE_WITHIN)]  # see open()
+            if self._wide:
+                key = self._wide.keys.offers_of(name)
+                watches.append(await self._wide.watch_tokens(key, self._wide_offer_tokens))
+                settling.append(self._wide.list_tokens(key, _WIDE_SETTLE_WITHIN))
+            await asyncio.gather(*settling)
         except BaseException:
             if not self._closed:
                 self._end(watches)
@@ -187,22 +233,36 @@ class Neighbourhood:
         return watches
 
     def _node_tokens(self, events: list[TokenEvent]) -> None:
+        self._take_nodes(self.directory, self._fabric.keys, events)
+
+    def _wide_node_tokens(self, events: list[TokenEvent]) -> None:
+        if self._wide and self._others:
+            self._take_nodes(self._others.others, self._wide.keys, events)
+
+    def _take_nodes(self, directory: Directory, keys: Keys, events: list[TokenEvent]) -> None:
         now = time.monotonic()
         for event in events:
-            record = self._fabric.keys.parse_node(event.key)
+            record = keys.parse_node(event.key)
             if record is None:
                 continue
             if event.appeared:
-                if self.directory.node_appeared(record):
+                if directory.node_appeared(record):
                     logger.debug("met %s (%s)", record, record.id)
-            elif lost := self.directory.node_vanished(record.id, now):
+            elif (lost := directory.node_vanished(record.id, now)) and self.directory.node(lost.id) is None:
                 self._lost(lost)
         self._changed(all(event.appeared for event in events))
 
     def _offer_tokens(self, events: list[TokenEvent]) -> None:
+        self._take_offers(self.directory, self._fabric.keys, events)
+
+    def _wide_offer_tokens(self, events: list[TokenEvent]) -> None:
+        if self._wide and self._others:
+            self._take_offers(self._others.others, self._wide.keys, events)
+
+    def _take_offers(self, directory: Directory, keys: Keys, events: list[TokenEvent]) -> None:
         for event in events:
-            if parsed := self._fabric.keys.parse_function(event.key):
-                self._offer(Offer(*parsed), event.appeared)
+            if parsed := keys.parse_function(event.key):
+                _offer(directory, Offer(*parsed), event.appeared)
         self._changed()
 
     def _narrow_tokens(self, events: list[TokenEvent]) -> None:
@@ -210,14 +270,8 @@ class Neighbourhood:
             if parsed := self._fabric.keys.parse_narrow(event.key):
                 host_id, digest, node_id = parsed
                 if name := self._named.get(digest):
-                    self._offer(Offer(name, host_id, node_id), event.appeared)
+                    _offer(self.directory, Offer(name, host_id, node_id), event.appeared)
         self._changed()
-
-    def _offer(self, offer: Offer, appeared: bool) -> None:
-        if appeared:
-            self.directory.offer_appeared(offer)
-        else:
-            self.directory.offer_vanished(offer, time.monotonic())
 
     def wake(self) -> None:
         """Who waits for a change looks again."""
@@ -247,3 +301,10 @@ class Neighbourhood:
     def _lost(self, record: NodeRecord) -> None:
         logger.debug("lost %s (%s)", record, record.id)
         self._on_lost(record)
+
+
+def _offer(directory: Directory, offer: Offer, appeared: bool) -> None:
+    if appeared:
+        directory.offer_appeared(offer)
+    else:
+        directory.offer_vanished(offer, time.monotonic())

@@ -13,9 +13,6 @@ import zenoh
 
 from labc.errors import ClosedError, FabricError, OverloadedError
 from labc.fabric.bulk import LARGE, Bulk
-from labc.fabric.engine import open_client
-from labc.security import Credentials
-from labc.settings import Settings
 
 MSGPACK = "application/msgpack"
 _OUT_WITHIN = 0.1
@@ -32,13 +29,11 @@ class Publishing:
 
     def __init__(
         self,
-        settings: Settings,
-        credentials: Credentials | None,
+        open_link: Callable[[], zenoh.Session],
         session: Callable[[], zenoh.Session],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._settings = settings
-        self._credentials = credentials
+        self._open_link = open_link
         self._session = session
         self._loop = loop
         self._loop_thread = threading.get_ident()
@@ -109,6 +104,14 @@ class Publishing:
                     await self._bulk_ended.wait()
             self._bulk.drop_rest()
 
+    def renew(self) -> None:
+        """The session is another one from here on."""
+        with self._lock:
+            self._publishers.clear()
+            bulk, self._bulk = self._bulk, None
+        if bulk is not None:
+            bulk.close()
+
     def forget(self) -> None:
         """Let go of the engine's objects."""
         self._publishers.clear()
@@ -165,9 +168,10 @@ class Publishing:
     def _bulk_sender(self) -> Bulk:
         with self._lock:
             if self._bulk is None:
-                self._bulk = Bulk(lambda: open_client(self._settings, self._credentials), self._bulk_ends)
+                self._bulk_ended = ended = asyncio.Event()
+                self._bulk = Bulk(self._open_link, lambda: self._bulk_ends(ended))
             return self._bulk
 
-    def _bulk_ends(self) -> None:
+    def _bulk_ends(self, ended: asyncio.Event) -> None:
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._bulk_ended.set)
+            self._loop.call_soon_threadsafe(ended.set)

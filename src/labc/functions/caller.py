@@ -381,7 +381,7 @@ class Caller:
             nodes = [self._here, *self._directory.nodes()]
             here = [n for n in nodes if self._addressing.is_at(n, named, None)]
             if here:  # a host, and none of its nodes
-                place = NodeRecord("", here[0].host_id, here[0].host, "")
+                place = NodeRecord("", here[0].host_id, here[0].host, "", away=here[0].away)
             elif found := [n for n in nodes if self._addressing.is_at(n, None, named)]:
                 place = found[0]
             else:
@@ -464,12 +464,14 @@ class Caller:
             details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
         near: list[str] = []
         if not elsewhere and lost is None:
-            keys = await self._fabric.list_tokens(self._fabric.keys.all_offers, 0.5)
-            parsed = (self._fabric.keys.parse_function(key) for key in keys)
-            near = near_names(name, {offer[0] for offer in parsed if offer})
+            near = near_names(name, await self._neighbourhood.offered(0.5))
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
-        elif options.scope not in (None, WIDEST):
+        elif self._neighbourhood.has_no_router and _is_wide(options):
+            details.append(
+                "there is no link to a router just now (see the setting routers), so that other sites don't count"
+            )
+        elif options.scope not in (None, WIDEST, "network"):
             details.append(f"with scope {options.scope!r} only what is so near counts")
         elif _count_hosts(nodes) <= 1 and not (elsewhere or near or lost):
             details.append(
@@ -552,6 +554,11 @@ class Caller:
 
     def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:
         return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran=ran)
+
+
+def _is_wide(options: Options) -> bool:
+    """Whether other sites count."""
+    return (options.scope or WIDEST) == "wan"
 
 
 def _count_hosts(nodes: Sequence[NodeRecord]) -> int:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from labc.directory import WIDEST, Scope, check_function_name, check_scope
+from labc.directory import DEFAULT, Scope, check_function_name, check_scope
 from labc.functions.signature import Signature
 from labc.registry import Handle, Registry, is_coroutine_function, plain
 
@@ -24,7 +24,7 @@ class Registration(Handle[P, R]):
         function: Callable[P, R],
         name: str,
         run: Run,
-        scope: Scope = WIDEST,
+        scope: Scope = DEFAULT,
         listed: bool = True,
         *,
         dangerous: bool = False,
@@ -58,7 +58,7 @@ def make_registration(
     function: Callable[P, R],
     name: str | None,
     run: Run | None,
-    scope: Scope = WIDEST,
+    scope: Scope = DEFAULT,
     listed: bool = True,
 ) -> Registration[P, R]:
     """Check everything that can be checked before anybody calls, and register."""

@@ -49,12 +49,15 @@ class Surroundings(Protocol):
     def heard(self, node_id: str) -> None:
         """A lane with the node has come up, or the node answers again on one."""
 
-    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
-        """Carry a piece of a relayed lane to the node, in order, without blocking."""
+    def relay(self, node_id: str, relay_id: str, piece: bytes, away: bool) -> None:
+        """Carry a piece of a relayed lane to the node, in order, without blocking; ``away``: over a router."""
+
+    def is_of_this_site(self, node_id: str) -> bool:
+        """Whether the node is known without a router."""
 
 
 class Connector:
-    """Opens the lanes of one node to others. ``new_lane`` makes one to a node id, which is not connected yet."""
+    """Opens the lanes of one node to others. ``new_lane`` makes one to a node, which is not connected yet."""
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Connector:
         settings: Settings,
         surroundings: Surroundings,
         relays: Relays,
-        new_lane: Callable[[str], Lane],
+        new_lane: Callable[[NodeRecord], Lane],
         tls: Tls | None,
         ways: Ways,
     ) -> None:
@@ -121,7 +124,7 @@ class Connector:
         same_host = node.host_id == self._host_id
         if same_host and ABSTRACT_SOCKETS:
             try:
-                return await self._at(unix_address(node.id), node.id)
+                return await self._at(unix_address(node.id), node)
             except OSError as error:
                 if self._tls is None or isinstance(error.__cause__, ConnectionRefusedError):
                     raise
@@ -129,7 +132,7 @@ class Connector:
         while not (addresses := await self._surroundings.addresses_of(node)):  # noqa: ASYNC110
             # A change of root: the question or its answer was lost, and nothing tells when the next will not be.
             await asyncio.sleep(_ASK_AGAIN)
-        attempts = [_attempt(self._at, address, node.id) for address in reachable(addresses, same_host)]
+        attempts = [_attempt(self._at, address, node) for address in reachable(addresses, same_host)]
         if not attempts:
             raise ConnectionError("it has no address that others can reach")
         try:
@@ -137,8 +140,8 @@ class Connector:
         except ExceptionGroup as group:
             raise ConnectionError("; ".join(map(_brief, group.exceptions))) from None
 
-    async def _at(self, address: str, node_id: str) -> Lane:
-        lane = self._new_lane(node_id)
+    async def _at(self, address: str, node: NodeRecord) -> Lane:
+        lane = self._new_lane(node)
         try:
             context = self._tls.client() if self._tls is not None and unix_path(address) is None else None
             connection = await self._connected(address)
@@ -152,7 +155,7 @@ class Connector:
         except BaseException:
             lane.close()
             raise
-        self.reached_at[node_id] = address
+        self.reached_at[node.id] = address
         return lane
 
     async def _connected(self, address: str) -> socket.socket:
@@ -204,10 +207,10 @@ class Connector:
 
     async def _relayed(self, node: NodeRecord) -> Lane:
         while True:
-            lane = self._new_lane(node.id)
+            lane = self._new_lane(node)
             try:
                 async with asyncio.timeout(_RELAY_ANSWERS_WITHIN):
-                    self._relays.connect(lane, node.id, os.urandom(8).hex())
+                    self._relays.connect(lane, node.id, os.urandom(8).hex(), node.away)
                     await lane.greeting()
             except TimeoutError:
                 lane.close()  # a change of root: a piece was lost

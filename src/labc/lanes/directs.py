@@ -96,7 +96,7 @@ class DirectLanes:
         busy = self._busy.setdefault(node.id, _Busy())
         if len(busy) >= _MAX_PER_NODE or not self._leads_to(address):
             return None
-        greeting = self._greeting(node.id, [ONE_WAY])
+        greeting = self._greeting(node, [ONE_WAY])
         lane = DirectLane(greeting, self._settings, node, self._is_present, self._on_quiet)
         busy.add(lane)
         patience = min(_CONNECT_WITHIN, deadline - time.monotonic())

@@ -67,6 +67,9 @@ class LaneOwner(Protocol):
     def heard(self, lane: Lane) -> None:
         """It was quiet, and is not any more."""
 
+    def is_away(self, lane: Lane) -> bool:
+        """Whether the peer is known to be of another site, as far as it is known at all."""
+
     def silent(self, lane: Lane) -> bool:
         """It was quiet for longer than it may be. True if it is known to be there all the same (busy, not dead)."""
 
@@ -106,6 +109,8 @@ class Lane(asyncio.BufferedProtocol):
         self.peer: Greeting | None = None
         self.within_host = False
         """Whether its other end is known to be on this host, whatever the peer says of itself."""
+        self.away = False
+        """Whether the peer was of another site when the lane was opened, by its own word or the way it came."""
         self._caller: NodeRecord | None = None
         self.who = Who()
         """Who is at its other end, by what can't be made up."""
@@ -159,11 +164,12 @@ class Lane(asyncio.BufferedProtocol):
     @property
     def caller(self) -> NodeRecord:
         """The peer, as far as it can be believed: what it says of its host counts if it reached this one within it."""
-        if self._caller is None:
+        away = self.away and self._owner.is_away(self)
+        if self._caller is None or self._caller.away != away:
             assert self.peer is not None
             peer, here = self.peer, self.within_host
             place = (peer.node_id, peer.host_id) if here else ("", "")
-            self._caller = NodeRecord(*place, peer.host_name, peer.node_name, peer.group if here else "")
+            self._caller = NodeRecord(*place, peer.host_name, peer.node_name, peer.group if here else "", away)
         return self._caller
 
     def __str__(self) -> str:

@@ -26,7 +26,7 @@ from labc.lanes.tls import Tls, seat_of
 from labc.lanes.ways import Ways
 from labc.security import Credentials
 from labc.settings import Settings
-from labc.wire import Greeting, Requested
+from labc.wire import AWAY, Greeting, Requested
 
 logger = logging.getLogger("labc.lanes")
 
@@ -101,9 +101,9 @@ class Pool:
         await self.listener.open()
         self._tidy()
 
-    def relay_arrived(self, node_id: str, relay_id: str, piece: bytes) -> None:
-        """The network carried a piece of a relayed lane of this node here."""
-        self._relays.arrived(node_id, relay_id, piece)
+    def relay_arrived(self, node_id: str, relay_id: str, piece: bytes, away: bool) -> None:
+        """The network carried a piece of a relayed lane of this node here; ``away``: over a router."""
+        self._relays.arrived(node_id, relay_id, piece, away)
 
     def close(self) -> None:
         """Say goodbye on every lane, without waiting."""
@@ -271,6 +271,7 @@ class Pool:
         self._greeting_came(lane)
         if self._close_if_revoked(lane):  # while it was in its handshake
             return
+        lane.away = lane.away or AWAY in lane.peer.features
         self._surroundings.heard(lane.peer.node_id)
         if lane.one_way:
             self._count_one_way(lane)
@@ -315,6 +316,10 @@ class Pool:
         assert lane.peer is not None
         self._surroundings.heard(lane.peer.node_id)
 
+    def is_away(self, lane: Lane) -> bool:
+        assert lane.peer is not None
+        return not self._surroundings.is_of_this_site(lane.peer.node_id)
+
     def silent(self, lane: Lane) -> bool:
         assert lane.peer is not None
         present = self._surroundings.is_present(lane.peer.node_id) and not lane.is_cut
@@ -358,7 +363,7 @@ class Pool:
         self._expected[lane] = self._loop.call_later(patience, lane.close, "no greeting came in time")
         return lane
 
-    def _greeting(self, target: str, features: Sequence[str] = ()) -> Greeting:
+    def _greeting(self, target: NodeRecord | None, features: Sequence[str] = ()) -> Greeting:
         return Greeting(
             network=self._network,
             node_id=self._here.id,
@@ -368,8 +373,8 @@ class Pool:
             group=self._here.group,
             labc_version=self._version,
             max_message_bytes=self._settings.max_message_bytes,
-            target=target,
-            features=list(features),
+            target=target.id if target else "",
+            features=[*features, AWAY] if target and target.away else list(features),
         )
 
     def _count_one_way(self, lane: Lane) -> None:
@@ -379,9 +384,10 @@ class Pool:
         else:
             self._one_way.add(lane)
 
-    def _new_lane(self, target: str = "") -> Lane:
+    def _new_lane(self, target: NodeRecord | None = None) -> Lane:
         """One to the node ``target``; without: one that somebody opens to this node."""
-        lane = Lane(self._greeting(target), self, self._settings, initiator=bool(target))
+        lane = Lane(self._greeting(target), self, self._settings, initiator=target is not None)
+        lane.away = target is not None and target.away
         self._all.add(lane)
         return lane
 

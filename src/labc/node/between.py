@@ -65,7 +65,8 @@ class Answering:
         }
         none: Registry[Registration[..., Any]] = Registry()
         self.functions: dict[str, Registration[..., Any]] = {
-            name: Registration[..., Any](none, function, name, "loop") for name, function in functions.items()
+            name: Registration[..., Any](none, function, name, "loop", scope="wan")
+            for name, function in functions.items()
         }
 
     def _caller(self) -> NodeRecord:

@@ -66,7 +66,7 @@ class Core:
         names = ("ping", "info", "functions", "topics", "nodes", "stats", "heard", "knock")
         none: Registry[Registration[..., Any]] = Registry()
         self.functions: dict[str, Registration[..., Any]] = {
-            CORE + name: Registration[..., Any](none, function, CORE + name, "loop")
+            CORE + name: Registration[..., Any](none, function, CORE + name, "loop", scope="wan")
             for name, function in zip(names, own, strict=True)
         }
 
@@ -101,13 +101,22 @@ class Core:
         return self.topics_for(self._caller())
 
     async def _nodes(self) -> list[dict[str, Any]]:
-        """The nodes that this one knows."""
+        """The nodes that this one knows; to other sites it tells of itself alone."""
+        caller = self._caller()
+        if caller is not None and caller.away:
+            return [self._row(self._here, suspect=False)]
         records = [node for node in self._directory.nodes() if node.id != self._here.id]
         doubtful = {c.node.id for c in self._directory.everybody() if c.doubtful}
-        return [
-            {"name": r.name, "host": r.host, "id": r.id, "host_id": r.host_id, "suspect": r.id in doubtful}
-            for r in [*records, self._here]
-        ]
+        return [self._row(record, record.id in doubtful) for record in [*records, self._here]]
+
+    def _row(self, record: NodeRecord, suspect: bool) -> dict[str, Any]:
+        return {
+            "name": record.name,
+            "host": record.host,
+            "id": record.id,
+            "host_id": record.host_id,
+            "suspect": suspect,
+        }
 
     async def _stats(self) -> dict[str, Any]:
         """Counters since the node started. Times are seconds."""

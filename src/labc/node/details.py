@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from labc.directory import WIDEST, NodeRecord
+from labc.directory import DEFAULT, NodeRecord
 
 
 class Question:
@@ -24,7 +24,7 @@ class FunctionDetails(msgspec.Struct, array_like=True):
     name: str
     signature: str
     doc: str
-    scope: str = WIDEST
+    scope: str = DEFAULT
 
 
 class Catalogue(msgspec.Struct, array_like=True):
@@ -47,7 +47,7 @@ class TopicDetails(msgspec.Struct):
     failed: int
     dropped: int
     held_back: int = 0
-    scope: str = WIDEST
+    scope: str = DEFAULT
 
 
 class Details(msgspec.Struct):
@@ -109,12 +109,14 @@ class NodeInfo:
     retained_bytes: int = 0
     retained_dropped: int = 0
     """Retained values that were dropped there to make room."""
+    away: bool = False
+    """Whether it is at another site, and known by way of a router."""
 
     @classmethod
     def make(cls, record: NodeRecord, details: Details | None, here: bool) -> Self:
         first = (record.name, record.host, record.id, record.host_id, here)
         if details is None:
-            return cls(*first, answered=here)
+            return cls(*first, answered=here, away=record.away)
         return cls(
             *first,
             answered=True,
@@ -136,6 +138,7 @@ class NodeInfo:
             retained=details.retained,
             retained_bytes=details.retained_bytes,
             retained_dropped=details.retained_dropped,
+            away=record.away,
         )
 
 
@@ -150,5 +153,5 @@ class FunctionInfo:
     host: str
     node: str
     node_id: str
-    scope: str = WIDEST
+    scope: str = DEFAULT
     """How far it can be called."""

@@ -40,8 +40,9 @@ class Verbs(ABC):
             host: only there; by name, alias (``aliases`` of the settings) or address.
             node: only this node, by name or id, or by the port at which it takes connections.
             retry: how often to ask again when a provider was lost and the function may have run.
-            scope: only what is so near: ``"node"``, ``"group"``, ``"host"`` or ``"network"``. What is registered or
-                subscribed through it is visible so far, and what is published through it is heard so far.
+            scope: only what is so near: ``"node"``, ``"group"``, ``"host"``, ``"network"`` (this site) or ``"wan"``
+                (all sites, as without it). What is registered or subscribed through it is visible so far, and what is
+                published through it is heard so far.
             perspective: the host, or the node, from which it is judged what is near; without, from here.
             resolve: which of several providers answers: the ``"nearest"`` (the default), and among equals the least
                 busy, or any: ``"random"`` or ``"round-robin"``.

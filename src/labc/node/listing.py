@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import msgspec
 
-from labc.directory import CORE, SCOPES, WIDEST, Addressing, NodeRecord, distance
+from labc.directory import CORE, SCOPES, WIDEST, Addressing, NodeRecord, check_scope, distance, is_narrow
 from labc.errors import LabcError
-from labc.fabric import Fabric, Neighbourhood
+from labc.fabric import Fabric, Medium, Neighbourhood, Wide
 from labc.functions import Caller, Options
 from labc.lanes.addresses import endpoints
 from labc.node.core import Core
@@ -34,6 +34,7 @@ class Listing:
         self,
         here: NodeRecord,
         fabric: Fabric,
+        wide: Wide | None,
         neighbourhood: Neighbourhood,
         addressing: Addressing,
         caller: Caller,
@@ -41,6 +42,7 @@ class Listing:
     ) -> None:
         self._here = here
         self._fabric = fabric
+        self._wide = wide
         self._neighbourhood = neighbourhood
         self._addressing = addressing
         self._caller = caller
@@ -53,7 +55,7 @@ class Listing:
 
     async def nodes(self, options: Options) -> list[NodeInfo]:
         """Every node of the network, with its details if it answers."""
-        await self._fabric.looked_around()
+        await self._looked_around(options)
         await self._caller.learn_endpoints(options)
         details = await self._ask_all(Question.DETAILS, Details, options)
         infos = [
@@ -63,7 +65,7 @@ class Listing:
 
     async def functions(self, options: Options) -> list[FunctionInfo]:
         """Every function that is offered, with where."""
-        await self._fabric.looked_around()
+        await self._looked_around(options)
         await self._caller.learn_endpoints(options)
         catalogues = await self._ask_all(Question.FUNCTIONS, Catalogue, options)
         near = await self._narrow_functions([r for r in self.at(options) if _has_narrow(catalogues.get(r.id))])
@@ -84,7 +86,7 @@ class Listing:
 
         Without a name, of all others; none, where this is the only one.
         """
-        await self._fabric.looked_around()
+        await self._looked_around(options)
         timeout = 2.0 if options.timeout is None else options.timeout
         await self._caller.learn_endpoints(options)
         named = options.node or options.host
@@ -109,6 +111,11 @@ class Listing:
 
     # Within.
 
+    async def _looked_around(self, options: Options) -> None:
+        await self._fabric.looked_around()
+        if self._wide is not None and _is_wide(options):
+            await self._wide.looked_around()
+
     def _everybody(self) -> list[NodeRecord]:
         others = [node for node in self._neighbourhood.directory.nodes() if node.id != self._here.id]
         return [*others, self._here]
@@ -123,7 +130,7 @@ class Listing:
         async def of(node: NodeRecord) -> list[FunctionDetails]:
             if node.id == self._here.id:
                 rows = self._core.functions_for(None)
-            elif distance(self._here, node) < SCOPES.index(WIDEST):
+            elif distance(self._here, node) < SCOPES.index("network"):
                 try:
                     rows = await self._caller.call_node(node, f"{CORE}functions", [], _NARROW_WITHIN)
                 except LabcError:
@@ -131,7 +138,9 @@ class Listing:
             else:
                 return []
             return [
-                FunctionDetails(r["name"], r["signature"], r["doc"], r["scope"]) for r in rows if r["scope"] != WIDEST
+                FunctionDetails(r["name"], r["signature"], r["doc"], r["scope"])
+                for r in rows
+                if is_narrow(check_scope(r["scope"], "register"))
             ]
 
         found = await asyncio.gather(*map(of, nodes))
@@ -143,11 +152,14 @@ class Listing:
         deadline = self._loop.time() + timeout
         found: dict[str, Answer] = {}
 
-        def take(answers: list[bytes]) -> None:
+        def take(answers: list[bytes], of_this_site: bool) -> None:
             for answer in answers:
                 with suppress(ValueError):
                     told = msgspec.msgpack.decode(answer, type=kind)
-                    found[told.node_id] = told
+                    if of_this_site:
+                        found[told.node_id] = told
+                    elif not self._neighbourhood.is_of_this_site(told.node_id):
+                        found.setdefault(told.node_id, told)
             self._neighbourhood.wake()
 
         def complete() -> bool:
@@ -156,7 +168,7 @@ class Listing:
 
         pause = _ASK_AGAIN
         while (left := deadline - self._loop.time()) > 0:
-            await self._ask_round(question, left, take, complete)
+            await self._ask_round(question, left, take, complete, _is_wide(options))
             if complete():
                 break
             # Some did not hear the question: the root has just changed, and they come back one by one.
@@ -167,10 +179,24 @@ class Listing:
         return found
 
     async def _ask_round(
-        self, question: bytes, timeout: float, take: Callable[[list[bytes]], None], complete: Callable[[], bool]
+        self,
+        question: bytes,
+        timeout: float,
+        take: Callable[[list[bytes], bool], None],
+        complete: Callable[[], bool],
+        wide: bool,
     ) -> None:
         """Ask once. Returns when all who heard it have answered, or nobody is missing."""
-        asking = self._loop.create_task(self._fabric.ask_each(self._fabric.keys.ask_all, question, timeout, take))
+
+        async def ask(medium: Medium, of_this_site: bool) -> None:
+            key = medium.keys.ask_all
+            await medium.ask_each(key, question, timeout, lambda answers: take(answers, of_this_site))
+
+        async def ask_all() -> None:
+            others = [ask(self._wide, False)] if wide and self._wide is not None else []
+            await asyncio.gather(ask(self._fabric, True), *others)
+
+        asking = self._loop.create_task(ask_all())
         asking.add_done_callback(lambda _: self._neighbourhood.wake())
         deadline = self._loop.time() + timeout
         try:
@@ -181,6 +207,11 @@ class Listing:
                 asking.result()
         finally:
             asking.cancel()
+
+
+def _is_wide(options: Options) -> bool:
+    """Whether other sites count."""
+    return (options.scope or WIDEST) == "wan"
 
 
 def _has_narrow(catalogue: Catalogue | None) -> bool:

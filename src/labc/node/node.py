@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from labc.directory import NodeRecord
 from labc.errors import ClosedError, MembershipError
-from labc.fabric import new_id
+from labc.fabric import new_id, router_endpoints
 from labc.functions import Options, Registration
 from labc.node.identity import host_id, host_name, program_name, secret_digest
 from labc.node.process import process
@@ -95,6 +95,7 @@ class Node(AsyncVerbs):
 
         Raises:
             FabricError: no root can be reached or opened on this host.
+            SettingsError: the setting ``routers`` does not fit the network.
             MembershipError: the network has a key, and this user's membership can't be used (any more); or it has none
                 for this user, and the setting ``encrypted`` wants one.
             ForkedError: in the child of a process that used labc.
@@ -103,6 +104,7 @@ class Node(AsyncVerbs):
         if self._rooms is not None:
             raise ClosedError("this node is running, or was; make another")
         self._credentials = self._membership()
+        router_endpoints(self.settings, self._credentials)  # or it would have begun to start
         process.started(self)
         functions, subscriptions = [self._functions], [self._subscriptions]
         if process.owner is self:

@@ -6,24 +6,34 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from labc.directory import NodeRecord, is_narrow
-from labc.fabric import Declared, Fabric
+from labc.fabric import Declared, Fabric, Medium, Wide
 from labc.functions import Registration
 from labc.node.details import Catalogue, FunctionDetails
 from labc.node.identity import secret_digest
 
 AnyRegistration = Registration[..., Any]
 
+_Said = tuple[tuple[Medium, str], ...]
+"""Where a token says something, and its key."""
+
 
 class Offering:
     """The functions of the node ``here``; ``later`` runs jobs one after the other, on the loop."""
 
-    def __init__(self, here: NodeRecord, fabric: Fabric, later: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self,
+        here: NodeRecord,
+        fabric: Fabric,
+        wide: Wide | None,
+        later: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
         self._here = here
         self._fabric = fabric
+        self._wide = wide
         self._later = later
         self._by_name: dict[str, AnyRegistration] = {}
-        self._tokens: dict[str, tuple[str, Declared]] = {}
-        """By name: the key and the token of what this node says that it offers."""
+        self._tokens: dict[str, tuple[_Said, list[Declared]]] = {}
+        """By name: what this node says of it, and the tokens that say it."""
 
     def find(self, name: str) -> AnyRegistration | None:
         return self._by_name.get(name)
@@ -32,15 +42,20 @@ class Offering:
         """From any thread."""
         return list(self._by_name.values())
 
-    def catalogue(self) -> Catalogue:
-        """What everybody may know."""
+    def catalogue(self, away: bool = False) -> Catalogue:
+        """What everybody may know; ``away``: those of other sites."""
         listed = [registration for registration in self.all() if registration.listed]
-        open_to_all = [_details(registration) for registration in listed if not is_narrow(registration.scope)]
-        return Catalogue(self._here.id, open_to_all, len(open_to_all) < len(listed))
+        found = [_details(registration) for registration in listed if _reaches(registration, away)]
+        return Catalogue(self._here.id, found, not away and len(found) < len(listed))
 
-    def count(self) -> int:
-        """How many functions everybody may know of."""
-        return sum(registration.listed and not is_narrow(registration.scope) for registration in self.all())
+    def count(self, away: bool = False) -> int:
+        """How many functions everybody may know of; ``away``: those of other sites."""
+        return sum(registration.listed and _reaches(registration, away) for registration in self.all())
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there is anything for other sites, listed or not."""
+        return any(registration.scope == "wan" for registration in self.all())
 
     def changed(self, registration: AnyRegistration, added: bool) -> None:
         """From any thread. Calls from this node see it at once, others when the fabric has spread it."""
@@ -60,32 +75,42 @@ class Offering:
     def _group_digest(self, name: str) -> str:
         return secret_digest("group", self._here.group, name)
 
-    def _key(self, registration: AnyRegistration) -> str | None:
-        """Of the token that says that it is offered; None: nobody else shall know."""
+    def _said(self, registration: AnyRegistration) -> _Said:
+        """Where it is said that it is offered, and by which key."""
         name, keys = registration.name, self._fabric.keys
         match registration.scope:
-            case "network":
-                return keys.function(name, self._here)
+            case "wan" if self._wide:
+                return (
+                    (self._fabric, keys.function(name, self._here)),
+                    (self._wide, self._wide.keys.function(name, self._here)),
+                )
+            case "network" | "wan":
+                return ((self._fabric, keys.function(name, self._here)),)
             case "host":
-                return keys.narrow(secret_digest("host", name), self._here)
+                return ((self._fabric, keys.narrow(secret_digest("host", name), self._here)),)
             case "group" if self._here.group:
-                return keys.narrow(self._group_digest(name), self._here)
-        return None
+                return ((self._fabric, keys.narrow(self._group_digest(name), self._here)),)
+        return ()
 
     async def _declare(self, name: str) -> None:
         registration = self._by_name.get(name)
-        key = self._key(registration) if registration is not None and registration.listed else None
+        said = self._said(registration) if registration is not None and registration.listed else ()
         old = self._tokens.get(name)
-        if old is not None and old[0] == key:
+        if old is not None and old[0] == said:
             return
         await self._withdraw(name)  # first, or others take its end for that of the new one
-        if key is not None:
-            self._tokens[name] = (key, await self._fabric.declare_token(key))
+        if said:
+            self._tokens[name] = (said, [await medium.declare_token(key) for medium, key in said])
 
     async def _withdraw(self, name: str) -> None:
         """Also if it is back by now: who has met the gap waits for a new token."""
         if (token := self._tokens.pop(name, None)) is not None:
-            await token[1].close()
+            for declared in token[1]:
+                await declared.close()
+
+
+def _reaches(registration: AnyRegistration, away: bool) -> bool:
+    return registration.scope == "wan" if away else not is_narrow(registration.scope)
 
 
 def _details(registration: AnyRegistration) -> FunctionDetails:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from labc.directory import WIDEST, Addressing, NodeRecord, Who
+from labc.directory import DEFAULT, WIDEST, Addressing, NodeRecord, Who, is_narrow
 from labc.errors import PeerLostError
-from labc.fabric import Fabric, Neighbourhood, Publication
+from labc.fabric import Declared, Fabric, Neighbourhood, Publication, Wide
 from labc.functions import Caller, Options, Outcome, Provider, Registration
 from labc.lanes import Pool
 from labc.node.between import Answering, Asking
@@ -63,14 +63,21 @@ class Runtime:
         self._keeper: asyncio.Task[None] | None = None
         self.closed = asyncio.Event()
         self._rights = rights
+        self._answering_wide: Declared | None = None
+        """What answers other sites, while this node has something for them."""
         self.fabric = Fabric(settings, here, self._link_changed, credentials)
-        self._neighbourhood = Neighbourhood(self.fabric, settings.presence_grace, self._node_lost, self._digests_of)
+        self.wide = Wide(settings, here, self._wide_link_changed, credentials) if settings.routers else None
+        """The way to other sites; None: this node knows no router."""
+        self._neighbourhood = Neighbourhood(
+            self.fabric, settings.presence_grace, self._node_lost, self._digests_of, self.wide
+        )
         self._addressing = Addressing(here, settings.aliases)
-        self._offering = Offering(here, self.fabric, self._later)
+        self._offering = Offering(here, self.fabric, self.wide, self._later)
         self._pool = Pool(here, settings, __version__, self, credentials, self.fabric.root_ports)
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare, rights.check)
         self._pool.calls = self._provider
-        self.watching = Watching(here, settings, self.fabric, self._neighbourhood, prepare, self._provider.threads.run)
+        threads = self._provider.threads
+        self.watching = Watching(here, settings, self._media, self._neighbourhood, prepare, threads.run)
         self.caller = Caller(
             here,
             settings,
@@ -82,17 +89,7 @@ class Runtime:
             lambda: self._listing.learn_endpoints(),
         )
         self._asking = Asking(self.caller)
-        self._topics = Topics(
-            here,
-            settings,
-            self.fabric,
-            self._deliver_held,
-            self._tell,
-            self._ask_near,
-            prepare,
-            self._provider.threads.run,
-            (lambda topic, who: rights.check("publish", topic, who)) if rights.access else None,
-        )
+        self._topics = self._new_topics(prepare)
         self._core = Core(
             here,
             settings,
@@ -103,14 +100,16 @@ class Runtime:
             self._pool,
             self.fabric,
         )
-        self._listing = Listing(here, self.fabric, self._neighbourhood, self._addressing, self.caller, self._core)
+        self._listing = Listing(
+            here, self.fabric, self.wide, self._neighbourhood, self._addressing, self.caller, self._core
+        )
         self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
         self._internal = {**Answering(here, self._topics, self._provider).functions, **self._core.functions}
         self._vouching: Vouching | None = None
         if credentials:
             from labc.node.vouching import Vouching  # what open networks do without
 
-            self._vouching = Vouching(credentials, self.fabric, self._pool)
+            self._vouching = Vouching(credentials, self.fabric, self._others, self._pool.close_all_but)
         self._watchdog = Watchdog(
             self.loop,
             settings.heartbeat_timeout,
@@ -118,6 +117,23 @@ class Runtime:
             self._hangs,
             self._turns_again,
             self.fabric.resumed,
+        )
+
+    def _new_topics(self, prepare: Callable[[], object]) -> Topics:
+        rights = self._rights
+        return Topics(
+            self.here,
+            self.settings,
+            self.fabric,
+            self._deliver_held,
+            self._tell,
+            self._ask_near,
+            prepare,
+            self._provider.threads.run,
+            (lambda topic, who: rights.check("publish", topic, who)) if rights.access else None,
+            self.wide,
+            self.is_of_this_site,
+            self._wide_changed,
         )
 
     async def open(self) -> None:
@@ -132,6 +148,10 @@ class Runtime:
         keys = self.fabric.keys
         await self.fabric.subscribe(keys.relays_to(self.here.id), self._relay_arrived, _MAX_RELAY_PIECES)
         await self.fabric.answer(keys.ask(self.here.id), self._answer)
+        if self.wide is not None:
+            self.wide.open()
+            key = self.wide.keys.relays_to(self.here.id)
+            await self.wide.subscribe(key, self._wide_relay_arrived, _MAX_RELAY_PIECES)
         await asyncio.gather(self._neighbourhood.open(), self._topics.open(), self.fabric.show_presence())
         if self._vouching is not None:
             await self._vouching.open()
@@ -146,6 +166,8 @@ class Runtime:
     def abandon(self) -> None:
         """After fork, in the child."""
         self.fabric.abandon()
+        if self.wide is not None:
+            self.wide.abandon()
         self._pool.abandon()
 
     async def close(self) -> None:
@@ -163,18 +185,27 @@ class Runtime:
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
         try:
-            leaving = self.fabric.say_goodbye(), self.watching.close(), self._topics.close(self._give_to_another)
-            await asyncio.gather(*leaving, self._provider.close(_CLOSE_WITHIN))
+            goodbyes = [medium.say_goodbye() for medium in self._media]
+            leaving = self.watching.close(), self._topics.close(self._give_to_another)
+            await asyncio.gather(*goodbyes, *leaving, self._provider.close(_CLOSE_WITHIN))
         finally:
             self._neighbourhood.close()
             self._pool.close()
-        await self.fabric.close()
+        await asyncio.gather(*(medium.close() for medium in self._media))
         self.closed.set()
+
+    @property
+    def _media(self) -> list[Fabric | Wide]:
+        return [self.fabric, *self._others]
+
+    @property
+    def _others(self) -> list[Wide]:
+        return [] if self.wide is None else [self.wide]
 
     async def declared(self) -> None:
         """Returns when all that was registered, subscribed and closed until now is known to the network."""
         await self._jobs.join()
-        await self.fabric.spread()
+        await asyncio.gather(*(medium.spread() for medium in self._media))
 
     # Verbs.
 
@@ -186,7 +217,7 @@ class Runtime:
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
-        await self.fabric.looked_around()
+        await self._looked_around(options)
         return await self.caller.call_all(name, args, kwargs, options)
 
     def is_here(self) -> bool:
@@ -194,14 +225,21 @@ class Runtime:
         return threading.get_ident() == self._thread and self.loop.is_running()
 
     async def call_publish(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options) -> Any:
-        await self.fabric.looked_around()
+        await self._looked_around(options)
         asked = self.caller.prepare(name, args, kwargs, options)
         return await self.caller.call_publish(asked, lambda node: self._asking.message(node, name, args, dict(kwargs)))
+
+    async def _looked_around(self, options: Options) -> None:
+        """Returns when it can be known who is there."""
+        await self.fabric.looked_around()
+        if self.wide is not None and (options.scope or WIDEST) == "wan":
+            await self.wide.looked_around()
 
     def must_wait(self, options: Options) -> bool:
         """Whether :meth:`before_publishing` has anything to do. From any thread."""
         return (
             self.fabric.looks_around
+            or (options.scope == "wan" and self.wide is not None and self.wide.looks_around)
             or not self._topics.nearby.known
             or self._addressing.changes(options.host, options.node)
         )
@@ -210,6 +248,8 @@ class Runtime:
         """Returns when it is known who takes what is published."""
         if self.fabric.looks_around:
             await self.fabric.looked_around()
+        if options.scope == "wan" and self.wide is not None:
+            await self.wide.looked_around()
         await self.caller.learn_endpoints(options)
         if not self._topics.nearby.known:
             await self._topics.nearby.learn(_NEAR_WITHIN)
@@ -229,10 +269,13 @@ class Runtime:
             ValueError: a value for so few can't be retained.
             RefusedError: the settings here don't let this computer publish it.
         """
+        scope = options.scope or DEFAULT
+        if retain and scope == "wan":
+            raise ValueError("publish(retain=True): a value is retained for the network of one site, not for others")
         if limited := self._rights.limits_topic(topic):  # to lanes: on the fabric nobody knows who sends, and who hears
             self._rights.check("publish", topic, Who(within_host=True))
-        elif options.host is None and options.node is None and options.scope in (None, WIDEST):
-            return self._topics.publish_now(topic, args, kwargs, retain)
+        elif options.host is None and options.node is None and not is_narrow(scope):
+            return self._topics.publish_now(topic, args, kwargs, retain, scope)
         if retain and limited:
             raise ValueError(
                 f"publish(retain=True): a value is retained for everybody, and the setting access limits {topic!r}"
@@ -246,9 +289,9 @@ class Runtime:
             raise self.caller.no_such_node(str(options.node or options.host))
         return self._topics.publish_to(nodes, topic, args, kwargs)
 
-    def is_held(self, topic: str) -> bool:
+    def is_held(self, topic: str, options: Options = _NO_OPTIONS) -> bool:
         """Whether a subscriber holds the publishers of this topic back. From any thread."""
-        return bool(self._topics.holders(topic))
+        return bool(self._topics.holders(topic, options.scope or DEFAULT))
 
     async def publish_rest(
         self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
@@ -264,7 +307,7 @@ class Runtime:
 
     def messages(self, pattern: str, queue_size: int | None, options: Options = _NO_OPTIONS) -> Messages:
         size = queue_size or self.settings.queue_size
-        scope = options.scope or WIDEST
+        scope = options.scope or DEFAULT
         return Messages(pattern, size, self._topics.attach_messages, self._topics.detach_messages, scope)
 
     # What is registered here.
@@ -272,6 +315,7 @@ class Runtime:
     def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
         self._offering.changed(registration, added)
         self.caller.forget_routes()
+        self._wide_changed()
 
     def _find_function(self, name: str) -> Registration[..., Any] | None:
         return self._offering.find(name) or self._internal.get(name)
@@ -281,6 +325,28 @@ class Runtime:
 
     def _subscription_changed(self, subscription: Subscription[..., Any], added: bool) -> None:
         self._later((self._topics.add if added else self._topics.remove)(subscription))
+
+    def _wide_changed(self) -> None:
+        """What is offered to other sites may be something else now. From any thread."""
+        if self.wide is not None:
+            self._later(self._show_where_wanted())
+
+    async def _show_where_wanted(self) -> None:
+        """Other sites know this node while it has something for them."""
+        if self.wide is None or (wanted := self._is_wide) == (self._answering_wide is not None):
+            return
+        if wanted:
+            self._answering_wide = await self.wide.answer(self.wide.keys.ask(self.here.id), self._answer_away)
+            await self.wide.show_presence()
+        elif (answering := self._answering_wide) is not None:
+            self._answering_wide = None
+            await self.wide.say_goodbye()
+            await self.wide.hide_presence()
+            await answering.close()
+
+    @property
+    def _is_wide(self) -> bool:
+        return self._offering.is_wide or self._topics.is_wide
 
     def _later(self, job: Coroutine[Any, Any, None]) -> None:
         if threading.get_ident() == self._thread:
@@ -310,7 +376,16 @@ class Runtime:
             return b""
         return msgspec.msgpack.encode(self._details())
 
-    def _details(self) -> Details:
+    async def _answer_away(self, question: bytes) -> bytes:
+        """A question of another site."""
+        if question == Question.ADDRESSES:
+            return msgspec.msgpack.encode(self._pool.listener.addresses())
+        if question == Question.FUNCTIONS:
+            return msgspec.msgpack.encode(self._offering.catalogue(away=True))
+        return msgspec.msgpack.encode(self._details(away=True))
+
+    def _details(self, away: bool = False) -> Details:
+        """``away``: for other sites."""
         counts, (retained, retained_bytes, retained_dropped) = self._provider.counts, self._topics.keeping.counts
         return Details(
             node_id=self.here.id,
@@ -318,8 +393,12 @@ class Runtime:
             version=__version__,
             root_port=self.fabric.root_port or 0,
             addresses=self._pool.listener.addresses(),
-            functions=self._offering.count(),
-            topics=[TopicDetails(**row) for row in self._topics.statistics() if row["scope"] == WIDEST],
+            functions=self._offering.count(away),
+            topics=[
+                TopicDetails(**row)
+                for row in self._topics.statistics()
+                if row["scope"] == "wan" or not (away or is_narrow(row["scope"]))
+            ],
             running=self._provider.running,
             served=counts.served,
             failed=counts.failed,
@@ -327,7 +406,8 @@ class Runtime:
             cancelled=counts.cancelled,
             unsent=self.fabric.dropped,
             undecodable=self._topics.undecodable,
-            lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes()],
+            # to other sites only those with them: the rest has names of nodes that are of this site alone
+            lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes() if not away or lane.away],
             retained=retained,
             retained_bytes=retained_bytes,
             retained_dropped=retained_dropped,
@@ -338,7 +418,8 @@ class Runtime:
     async def addresses_of(self, node: NodeRecord) -> list[str]:
         """Asked for each new lane: a host changes its addresses while it runs."""
         timeout = self.settings.connect_timeout
-        answers = await self.fabric.ask(self.fabric.keys.ask(node.id), Question.ADDRESSES, timeout)
+        medium = self.wide if node.away and self.wide is not None else self.fabric
+        answers = await medium.ask(medium.keys.ask(node.id), Question.ADDRESSES, timeout)
         return msgspec.msgpack.decode(answers[0], type=list[str]) if answers else []
 
     def is_present(self, node_id: str) -> bool:
@@ -358,13 +439,22 @@ class Runtime:
     def heard(self, node_id: str) -> None:
         self._neighbourhood.heard(node_id)
 
-    def relay(self, node_id: str, relay_id: str, piece: bytes) -> None:
-        self.fabric.publish_reliably(self.fabric.keys.relay(node_id, self.here.id, relay_id), piece)
+    def relay(self, node_id: str, relay_id: str, piece: bytes, away: bool) -> None:
+        medium = self.wide if away and self.wide is not None else self.fabric
+        medium.publish_reliably(medium.keys.relay(node_id, self.here.id, relay_id), piece)
+
+    def is_of_this_site(self, node_id: str) -> bool:
+        return self._neighbourhood.is_of_this_site(node_id)
 
     def _relay_arrived(self, publications: list[Publication]) -> None:
         for publication in publications:
             if parsed := self.fabric.keys.parse_relay(publication.key):
-                self._pool.relay_arrived(*parsed, publication.payload)
+                self._pool.relay_arrived(*parsed, publication.payload, away=False)
+
+    def _wide_relay_arrived(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            if self.wide is not None and (parsed := self.wide.keys.parse_relay(publication.key)):
+                self._pool.relay_arrived(*parsed, publication.payload, away=True)
 
     # Messages that hold their publisher back.
 
@@ -416,14 +506,24 @@ class Runtime:
         self._neighbourhood.link_changed(up)
         self._topics.keeping.link_changed(up)
 
+    def _wide_link_changed(self, up: bool) -> None:
+        if up and self._vouching is not None:
+            self._vouching.link_changed()
+        self._neighbourhood.wide_link_changed(up)
+
     def _node_lost(self, node: NodeRecord) -> None:
         self._pool.node_lost(node)
 
     def _hangs(self) -> None:
         """On the watchdog's thread: this loop turns no more. Let no others rely on it."""
-        self.fabric.withdraw_presence()
+        for medium in self._media:
+            medium.withdraw_presence()
 
     def _turns_again(self) -> None:
         if not self.loop.is_closed():
-            task = self.loop.create_task(self.fabric.show_presence())
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            shown: list[Fabric | Wide] = [self.fabric]
+            if self.wide is not None and self._answering_wide is not None:
+                shown.append(self.wide)
+            for medium in shown:
+                task = self.loop.create_task(medium.show_presence())
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())

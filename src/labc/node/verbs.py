@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
-from labc.directory import CORE, WIDEST, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
+from labc.directory import CORE, DEFAULT, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
@@ -73,8 +73,9 @@ class Registering:
             name: under which it is called; its own name, without this.
             run: where: ``"loop"`` (the default of ``async def``), ``"thread"`` (the default of ``def``), or
                 ``"process"``, for long computations; such a function must stand at the top of a module.
-            scope: how far it is visible: in this ``"node"`` alone, in its ``"group"``, on its ``"host"``, or in the
-                ``"network"`` (the default). For everybody else it does not exist, and its name does not leave the host.
+            scope: how far it is visible: in this ``"node"`` alone, in its ``"group"``, on its ``"host"``, in the
+                ``"network"`` of this site (the default), or at all sites behind a router, too: ``"wan"``. For everybody
+                else it does not exist, and its name does not leave the host, or the site.
             listed: False: no list or search shows it; who names host and node can call it.
 
         Returns:
@@ -132,8 +133,8 @@ class Registering:
             when_full: when messages come faster than they are handled: ``"drop-oldest"`` (the default; counted, and
                 shown by ``labc nodes -v``), or ``"hold"`` the publisher back until there is room.
             queue_size: messages that may wait.
-            scope: whose messages it gets: those of this ``"node"`` alone, its ``"group"``, its ``"host"``, or the
-                ``"network"`` (the default). Nobody else knows of it.
+            scope: whose messages it gets: those of this ``"node"`` alone, its ``"group"``, its ``"host"``, the
+                ``"network"`` of this site (the default), or also of other sites: ``"wan"``. Nobody else knows of it.
 
         Returns:
             A handle with ``close()``.
@@ -158,7 +159,7 @@ class Registering:
         options = self._options
         if options.host is not None or options.node is not None:
             raise ValueError(f"{verb}() is for this program itself: at(host=..., node=...) has nothing to say about it")
-        return given or options.scope or WIDEST
+        return given or options.scope or DEFAULT
 
 
 class AsyncVerbs(Verbs, Registering):

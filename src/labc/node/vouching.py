@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +17,7 @@ from labc.security.gossip import LET_OTHERS, Gossip
 from labc.security.trust import MAX_BYTES
 
 if TYPE_CHECKING:
-    from labc.fabric import Fabric, Publication
-    from labc.lanes import Pool
+    from labc.fabric import Fabric, Publication, SiteRouter, Wide
 
 logger = logging.getLogger("labc.security")
 
@@ -38,12 +38,22 @@ class _Told(msgspec.Struct, array_like=True):
 
 
 class Vouching:
-    """Opened and closed with its node, on its loop."""
+    """Opened and closed with its node, on its loop. ``close_lanes`` closes those to all but these seats.
 
-    def __init__(self, credentials: Credentials, fabric: Fabric, pool: Pool) -> None:
+    ``others``: what else tells of newer editions, and hears of them.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        first: Fabric | SiteRouter,
+        others: Sequence[Wide],
+        close_lanes: Callable[[frozenset[int]], None],
+    ) -> None:
         self._credentials = credentials
-        self._fabric = fabric
-        self._pool = pool
+        self._first = first
+        self._media: list[Fabric | SiteRouter | Wide] = [first, *others]
+        self._close_lanes = close_lanes
         self._gossip = Gossip()
         self._trust = credentials.read_trust()
         self._file: object = None
@@ -61,7 +71,8 @@ class Vouching:
         """Editions that came, and were not signed by the authority."""
 
     async def open(self) -> None:
-        await self._fabric.subscribe(self._fabric.keys.trust, self._arrived, _MAX_WAITING)
+        for medium in self._media:
+            await medium.subscribe(medium.keys.trust, self._arrived, _MAX_WAITING)
         self._task = asyncio.create_task(self._keep(), name="labc vouching")
 
     def close(self) -> None:
@@ -73,13 +84,18 @@ class Vouching:
         self._gossip.hurry()
         self._wake.set()
 
+    @property
+    def _is_root(self) -> bool:
+        """Whether it speaks for its host."""
+        return self._first.root_port is not None
+
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 await self._take_newer()
                 await self._look()
-                if self._fabric.root_port is not None and self._gossip.announces(loop.time()):
+                if self._is_root and self._gossip.announces(loop.time()):
                     self._tell("")
                 self._do_what_nobody_did(loop.time())
                 self._complained = False
@@ -111,14 +127,15 @@ class Vouching:
         logger.info("the network %r trusts by edition %d now", self._credentials.network, newer.number)
         if self._credentials.about.seat not in newer.seats:
             logger.error("this host's membership of the network %r was revoked", self._credentials.network)
-        self._pool.close_all_but(newer.seats)
-        if self._fabric.root_port is not None:
+        self._close_lanes(newer.seats)
+        if self._is_root:
             if self._gossip.sends(newer.number, asyncio.get_running_loop().time()):
                 self._tell(newer.text())
             await asyncio.sleep(_SPREADS_WITHIN)
         else:
             self._gossip.postpone("send", _later())
-        self._fabric.renew()
+        for medium in self._media:
+            medium.renew()
 
     def _do_what_nobody_did(self, now: float) -> None:
         """The root of this host may be another user's: it has not got this user's file, nor writes to it."""
@@ -131,7 +148,8 @@ class Vouching:
 
     def _tell(self, text: str) -> None:
         told = msgspec.msgpack.encode(_Told(self._trust.number, text))
-        self._fabric.publish_reliably(self._fabric.keys.trust, told)
+        for medium in self._media:
+            medium.publish_reliably(medium.keys.trust, told)
 
     def _arrived(self, publications: list[Publication]) -> None:
         now = asyncio.get_running_loop().time()
@@ -151,14 +169,14 @@ class Vouching:
             elif act == "want":
                 self._wanted = max(self._wanted, told.number)
                 self._gossip.postpone("want", _later())
-            elif act == "send" and self._fabric.root_port is not None:
+            elif act == "send" and self._is_root:
                 self._tell(self._trust.text())
             elif act == "send":
                 self._last_text = ""  # what comes from here on counts
                 self._gossip.postpone("send", _later())
 
     async def _take_newer(self) -> None:
-        if self._newer and self._fabric.root_port is None:
+        if self._newer and not self._is_root:
             await asyncio.sleep(random.uniform(1, 1.5) * LET_OTHERS)
         newer, self._newer = self._newer, []
         refused = self.refused

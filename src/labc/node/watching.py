@@ -7,14 +7,14 @@ import contextvars
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self, cast
 
 from labc.directory import EventQueue, History, NodeEvent, NodeRecord
 from labc.errors import ClosedError, LabcError
-from labc.fabric import Declared, Fabric, Neighbourhood, Publication
+from labc.fabric import Declared, Fabric, Keys, Neighbourhood, Publication, Wide
 from labc.reading import Inflow, Reader
 from labc.registry import is_coroutine_function
 from labc.settings import Settings
@@ -44,23 +44,23 @@ class Watching:
         self,
         here: NodeRecord,
         settings: Settings,
-        fabric: Fabric,
+        media: Sequence[Fabric | Wide],
         neighbourhood: Neighbourhood,
         prepare: Callable[[], object],
         in_thread: Callable[[contextvars.Context, Callable[[], None]], Any],
     ) -> None:
         self._here = here
         self._settings = settings
-        self._fabric = fabric
+        self._media = media
         self._directory = neighbourhood.directory
         self._prepare = prepare
         self._in_thread = in_thread
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
         self._history: History | None = None
-        self._goodbyes: Declared | None = None
-        self._unheard: Callable[[], int] = lambda: 0
-        """Goodbyes that were dropped so far because the loop was too slow for them."""
+        self._goodbyes: list[Declared] = []
+        self._unheard: list[Callable[[], int]] = []
+        """Of each medium: goodbyes that were dropped so far because the loop was too slow for them."""
         self._unheard_told = 0
         self._inflows: list[Inflow[NodeEvent]] = []
         self._watches: set[asyncio.Task[None]] = set()
@@ -119,10 +119,10 @@ class Watching:
     async def _begin(self) -> None:
         self._history = History(self._here.id, self._settings.presence_grace)
         try:
-            key = self._fabric.keys.all_goodbyes
-            self._unheard_told = 0
-            self._goodbyes, self._unheard = await self._fabric.subscribe(key, self._goodbyes_came, _MAX_GOODBYES)
-            await self._fabric.spread()  # or the first to leave would not be heard
+            self._unheard_told, self._unheard = 0, []
+            for medium in self._media:
+                await self._listen(medium)
+                await medium.spread()  # or the first to leave would not be heard
             self._check_open()
         except BaseException:
             await self._end()
@@ -132,22 +132,29 @@ class Watching:
     async def _end(self) -> None:
         self._history = None
         self._stop_looking()
-        goodbyes, self._goodbyes = self._goodbyes, None
-        if goodbyes is not None:
+        goodbyes, self._goodbyes = self._goodbyes, []
+        for declared in goodbyes:
             with suppress(LabcError):  # the node has left the network meanwhile
-                await goodbyes.close()
+                await declared.close()
+
+    async def _listen(self, medium: Fabric | Wide) -> None:
+        declared, unheard = await medium.subscribe(
+            medium.keys.all_goodbyes, lambda came: self._goodbyes_came(medium.keys, came), _MAX_GOODBYES
+        )
+        self._goodbyes.append(declared)
+        self._unheard.append(unheard)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the node is closed")
 
-    def _goodbyes_came(self, publications: list[Publication]) -> None:
+    def _goodbyes_came(self, keys: Keys, publications: list[Publication]) -> None:
         now = time.monotonic()
         for publication in publications:
-            node_id = self._fabric.keys.parse_goodbye(publication.key)
+            node_id = keys.parse_goodbye(publication.key)
             if node_id is not None and self._history is not None:
                 self._history.goodbye(node_id, now)
-        if (unheard := self._unheard()) > self._unheard_told:
+        if (unheard := sum(count() for count in self._unheard)) > self._unheard_told:
             self._unheard_told = unheard
             logger.warning("%d goodbyes of nodes came too fast to be heard: these nodes will be called lost", unheard)
         self._look()

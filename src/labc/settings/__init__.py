@@ -2,7 +2,17 @@
 
 from labc.settings.files import entries, project_file, read_text, replace_text, state_folder, user_file
 from labc.settings.interfaces import InterfaceAddress, Interfaces
-from labc.settings.places import AddressRange, HostPlace, address_range, host_place, port_range, subnet
+from labc.settings.places import (
+    ROUTER_PORT,
+    AddressRange,
+    HostPlace,
+    RouterPlace,
+    address_range,
+    host_place,
+    port_range,
+    router_place,
+    subnet,
+)
 from labc.settings.rights import EVERYBODY, LOCALHOST, NOBODY, VERBS, Right, Verb, right, seat_number
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
@@ -12,6 +22,7 @@ __all__ = [
     "MAX_NAME_BYTES",
     "MAX_SCANNED",
     "NOBODY",
+    "ROUTER_PORT",
     "VERBS",
     "AddressRange",
     "HostPlace",
@@ -19,6 +30,7 @@ __all__ = [
     "Interfaces",
     "Loaded",
     "Right",
+    "RouterPlace",
     "Settings",
     "Verb",
     "address_range",
@@ -32,6 +44,7 @@ __all__ = [
     "read_text",
     "replace_text",
     "right",
+    "router_place",
     "seat_number",
     "state_folder",
     "subnet",

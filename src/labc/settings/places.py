@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+ROUTER_PORT = 55554
+"""Of a router for which none is given: none that a root takes."""
 _HOST = re.compile(r"(?=.{1,253}$)[^\s/:,;\[\]]+$")
 
 
@@ -16,6 +18,15 @@ class HostPlace(NamedTuple):
     host: str
     port: int | None
     """None: those of the network's roots."""
+
+
+class RouterPlace(NamedTuple):
+    """Where a router takes links."""
+
+    protocol: Literal["tcp", "tls"] | None
+    """None: whatever the network is."""
+    host: str
+    port: int
 
 
 class AddressRange(NamedTuple):
@@ -43,6 +54,15 @@ def host_place(text: str) -> HostPlace:
     if re.fullmatch(r"[0-9.]+", host):
         host = address_text(address_number(host))
     return HostPlace(host, port)
+
+
+def router_place(text: str) -> RouterPlace:
+    """Raises ValueError: it is none of the forms ``server``, ``server:55554``, ``tcp/server:55554``, ``tls/...``."""
+    protocol, slash, place = text.strip().rpartition("/")
+    if slash and protocol not in ("tcp", "tls"):
+        raise ValueError
+    host, port = host_place(place)
+    return RouterPlace("tls" if protocol == "tls" else "tcp" if slash else None, host, port or ROUTER_PORT)
 
 
 def address_range(text: str) -> AddressRange:

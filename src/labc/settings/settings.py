@@ -13,7 +13,7 @@ from labc.errors import SettingsError
 from labc.settings import files, kinds, rights
 from labc.settings.interfaces import interface_entry
 from labc.settings.kinds import EntryError, Kind
-from labc.settings.places import address_range, host_place, port_range
+from labc.settings.places import address_range, host_place, port_range, router_place
 
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
@@ -102,6 +102,12 @@ class Settings:
         kinds.list_of(kinds.text_of(host_place, 'a text like "10.0.0.5", "lab3" or "lab3:55555" (IPv4)'), 256),
         "Computers that are asked by their names or addresses, whatever `discovery` says; enough on one side. Each "
         "that does not answer costs four small datagrams in 5 s.",
+    )
+    routers: tuple[str, ...] = _setting(
+        (),
+        kinds.list_of(kinds.text_of(router_place, 'a text like "server.example" or "tcp/10.0.0.5:55554" (IPv4)'), 16),
+        "Routers over which other sites are reached, see `labc router`; the port is 55554 where none is given. A "
+        "program uses one of them, and another one when that is gone: routers of one network have to name each other.",
     )
     scan_ranges: tuple[str, ...] = _setting(
         (),

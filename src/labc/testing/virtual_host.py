@@ -29,13 +29,15 @@ class VirtualHost:
 
     Attributes:
         name: its host name, such as ``h1``.
-        address: its IPv4 address.
+        address: its IPv4 address, the first one.
+        addresses: all of them, one for each cable.
         namespace: its network namespace, for ``ip netns exec``.
     """
 
-    def __init__(self, name: str, address: str, *, namespace: str, switch: str) -> None:
+    def __init__(self, name: str, *addresses: str, namespace: str, switch: str) -> None:
         self.name = name
-        self.address = address
+        self.addresses = addresses
+        self.address = addresses[0]
         self.namespace = namespace
         self._switch = switch  # the namespace at the other end of the cable
         self._cable = name  # the interface there

@@ -132,6 +132,12 @@ def count(attachment: bytes | None) -> int:
         return 1
 
 
+def sender_id(attachment: bytes | None) -> str:
+    """The id of the node that published; empty, if no labc node did."""
+    origin = None if attachment is None else _origin(attachment)
+    return "" if origin is None else origin.node_id
+
+
 def _origin(attachment: bytes) -> _Origin | None:
     """None: another program's attachment."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labc import reading
-from labc.directory import WIDEST, Scope
+from labc.directory import DEFAULT, Scope
 from labc.reading import Change, Reader
 from labc.topics.message import Message
 from labc.topics.queue import MessageQueue
@@ -14,7 +14,7 @@ class Inflow(reading.Inflow[Message]):
 
     queue: MessageQueue
 
-    def __init__(self, pattern: str, queue_size: int, scope: Scope = WIDEST) -> None:
+    def __init__(self, pattern: str, queue_size: int, scope: Scope = DEFAULT) -> None:
         super().__init__(MessageQueue(queue_size))
         self.pattern = pattern
         self.scope: Scope = scope
@@ -34,6 +34,6 @@ class Messages(Reader[Message]):
     ``dropped``. For one reader.
     """
 
-    def __init__(self, pattern: str, queue_size: int, attach: Change, detach: Change, scope: Scope = WIDEST) -> None:
+    def __init__(self, pattern: str, queue_size: int, attach: Change, detach: Change, scope: Scope = DEFAULT) -> None:
         super().__init__(Inflow(pattern, queue_size, scope), attach, detach)
         self.pattern = pattern

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from labc.directory import WIDEST, Scope, check_pattern, check_scope
+from labc.directory import DEFAULT, Scope, check_pattern, check_scope
 from labc.errors import NameInvalidError
 from labc.registry import Handle, Registry, is_coroutine_function, plain
 from labc.topics.message import Message, set_current_message
@@ -32,7 +32,7 @@ class Subscription(Handle[P, R]):
         topic: str,
         when_full: WhenFull | None,
         queue_size: int | None,
-        scope: Scope = WIDEST,
+        scope: Scope = DEFAULT,
     ) -> None:
         super().__init__(function, topic)
         self.scope: Scope = scope
@@ -57,7 +57,7 @@ def make_subscription(
     topic: str | None,
     when_full: WhenFull | None,
     queue_size: int | None,
-    scope: Scope = WIDEST,
+    scope: Scope = DEFAULT,
 ) -> Subscription[P, R]:
     function = plain(function)
     if not callable(function):

@@ -7,20 +7,21 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
 
-from labc.directory import NodeRecord, Who, is_narrow, matches, reaches
+from labc.directory import DEFAULT, NodeRecord, Scope, Who, is_narrow, matches, reaches
 from labc.errors import CallTimeoutError, CarryError, ClosedError, LabcError, NotFoundError, PeerLostError, RefusedError
-from labc.fabric import Declared, Fabric, Publication, TokenEvent
+from labc.fabric import Fabric, Medium, Publication, TokenEvent, Wide
 from labc.settings import Settings
 from labc.topics.asking import ask_for_last, forget_everywhere
 from labc.topics.gathering import SMALL, Gathered, Gathering
+from labc.topics.holders import Holders
 from labc.topics.keeping import Give, Keeping
-from labc.topics.message import BATCH, Message, Sender, count, is_time, pack, pack_many, unpack
+from labc.topics.message import BATCH, Message, Sender, is_time, pack, pack_many, sender_id, unpack
 from labc.topics.nearby import Near, Nearby
+from labc.topics.patterns import Patterns, Sink, scope_of
 from labc.topics.recalling import HELD_AGAIN, Feed, Recalling
 from labc.topics.retained import Kept
 from labc.topics.stream import Inflow
@@ -35,8 +36,6 @@ _KNOWN_WITHIN = 5.0
 
 _TOLD_WITHIN = 0.2
 """How long what was published last may take to reach those who are named, or near, when this node leaves."""
-
-Sink = Delivery | Inflow
 
 Deliver = Callable[[str, Sequence[Any]], Awaitable[Any]]
 """``await deliver(node_id, arguments)`` calls :meth:`Topics.take_held` of another node."""
@@ -58,19 +57,12 @@ class Published(NamedTuple):
     retain: bool
 
 
-@dataclass(slots=True)
-class _Pattern:
-    """One subscription of the engine, shared by all that take the same pattern."""
-
-    sinks: list[Sink] = field(default_factory=list)
-    declared: Declared | None = None
-    dropped_before: Callable[[], int] = lambda: 0
-
-
 class Topics:
     """``tell`` gives messages to :meth:`take_told` of another node, ``ask`` returns what its :meth:`Nearby.for_node`
     tells. ``prepare`` is called in whatever runs a handler, before it runs; ``in_thread`` runs plain functions.
-    ``check_publish(topic, who)`` raises RefusedError for who may not publish here; None: everybody may."""
+    ``check_publish(topic, who)`` raises RefusedError for who may not publish here; None: everybody may.
+
+    ``wide`` is the way to other sites, and ``on_wide_change`` is called when what is subscribed for them changes."""
 
     def __init__(
         self,
@@ -83,6 +75,9 @@ class Topics:
         prepare: Callable[[], object],
         in_thread: Callable[..., Any],
         check_publish: Callable[[str, Who | None], None] | None,
+        wide: Wide | None = None,
+        is_of_this_site: Callable[[str], bool] = lambda _: True,
+        on_wide_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._here = here
         self._sender = Sender(here.host, here.name, here.id)
@@ -94,12 +89,15 @@ class Topics:
         self._prepare = prepare
         self._in_thread = in_thread
         self._check_publish = check_publish
-        self._patterns: dict[str, _Pattern] = {}
+        limit, grace = max(settings.queue_size, 1000) * 10, settings.presence_grace
+        self._patterns = Patterns(fabric, limit, self._arrived)
+        self._holders = Holders(fabric, here.id, grace)
+        self._wide = wide
+        self._wide_patterns = Patterns(wide, limit, self._arrived_from_away) if wide else None
+        self._wide_holders = Holders(wide, here.id, grace) if wide else None
+        self._is_of_this_site = is_of_this_site
+        self._on_wide_change = on_wide_change
         self._held: dict[int, Delivery] = {}
-        self._holds: dict[str, Declared] = {}
-        """The token of each topic or pattern for which publishers are held back here."""
-        self._holders: frozenset[tuple[str, str]] = frozenset()
-        self._leaving_holders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._deliveries: dict[int, Delivery] = {}
         self._near_inflows: set[Inflow] = set()
         self._lock = asyncio.Lock()
@@ -116,6 +114,8 @@ class Topics:
         """From here on know which subscribers hold publishers back."""
         keys = self._fabric.keys
         await self._fabric.watch_tokens(keys.all_takers, self._taker_tokens)
+        if self._wide and self._wide_holders:
+            await self._wide.watch_tokens(self._wide.keys.all_takers, self._wide_holders.tokens)
         await self._fabric.list_tokens(keys.all_takers, _KNOWN_WITHIN)
         await self.keeping.open()
 
@@ -127,15 +127,12 @@ class Topics:
             self._gathering.close()
         await self._telling.close(_TOLD_WITHIN)
         self.nearby.close()
-        for timer in self._leaving_holders.values():
-            timer.cancel()
+        for holders in filter(None, (self._holders, self._wide_holders)):
+            holders.close()
         await asyncio.gather(self.keeping.close(give), *(delivery.close() for delivery in self._deliveries.values()))
-        for pattern in self._patterns.values():
-            for sink in pattern.sinks:
-                if isinstance(sink, Inflow):
-                    sink.finish()
-        for sink in self._near_inflows:
-            sink.finish()
+        for sink in (*self._patterns, *self._near_inflows):
+            if isinstance(sink, Inflow):
+                sink.finish()
 
     @property
     def untold(self) -> int:
@@ -144,10 +141,21 @@ class Topics:
 
     # Publishing.
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether anything is subscribed for other sites."""
+        deliveries = any(delivery.subscription.scope == "wan" for delivery in self._deliveries.values())
+        return deliveries or any(scope_of(sink) == "wan" for sink in self._patterns)
+
     def publish_now(
-        self, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], retain: bool = False
+        self,
+        topic: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        retain: bool = False,
+        scope: Scope = DEFAULT,
     ) -> Published | None:
-        """Publish to those who take what comes. From any thread.
+        """Publish to those who take what comes; with the scope "wan" also at other sites. From any thread.
 
         Returns:
             What has to be waited for, if anything has.
@@ -155,17 +163,24 @@ class Topics:
         key, body, seconds = self._fabric.keys.topic(topic), encode_arguments(args, kwargs), time.time()
         if retain:
             seconds = self._publish_retained(topic, key, body)
-        elif body.buffers or len(body.head) > SMALL:
-            self._gathering.flush(key)
-            self._fabric.publish(key, *pack(self._sender, seconds, body))
         else:
-            self._gathering.put(key, body.head, seconds)
+            self._publish(self._fabric, topic, body, seconds)
+            if scope == "wan" and self._wide:
+                self._publish(self._wide, topic, body, seconds)
         self.published += 1
         if self.nearby and (takers := self.nearby.takers(topic)):
             self._put_told(takers, Told(True, topic, *pack(self._sender, seconds, body)))
-        holders = self.holders(topic)
+        holders = self.holders(topic, scope)
         waits = retain and self.keeping.must_wait()
         return Published(holders, seconds, retain) if holders or waits else None
+
+    def _publish(self, medium: Medium, topic: str, body: Body, seconds: float) -> None:
+        key = medium.keys.topic(topic)
+        if body.buffers or len(body.head) > SMALL:
+            self._gathering.flush(key)
+            medium.publish(key, *pack(self._sender, seconds, body))
+        else:
+            self._gathering.put(key, body.head, seconds)
 
     def _publish_retained(self, topic: str, key: str, body: Body) -> float:
         self._gathering.flush(key)
@@ -183,7 +198,7 @@ class Topics:
         body, seconds = encode_arguments(args, kwargs), time.time()
         self._put_told(node_ids, Told(False, topic, *pack(self._sender, seconds, body)))
         self.published += 1
-        holders = [node_id for node_id in self.holders(topic) if node_id in node_ids]
+        holders = [node_id for node_id in self.holders(topic, "wan") if node_id in node_ids]
         return Published(holders, seconds, False) if holders else None
 
     def _put_told(self, node_ids: Collection[str], told: Told) -> None:
@@ -193,12 +208,12 @@ class Topics:
         if unasked:
             self._telling.put(unasked, told._replace(unasked=True))
 
-    def holders(self, topic: str) -> list[str]:
+    def holders(self, topic: str, scope: Scope = DEFAULT) -> list[str]:
         """The ids of the nodes with subscribers that hold the publishers of this topic back. From any thread."""
-        if not self._holders and not self.nearby:
+        away = self._wide_holders if scope == "wan" else None
+        if self._holders.none and not self.nearby and (away is None or away.none):
             return []
-        wide = {node_id for node_id, pattern in self._holders if matches(pattern, topic)}
-        return sorted(wide.union(self.nearby.holders(topic)))
+        return sorted(self._holders.of(topic).union(self.nearby.holders(topic), away.of(topic) if away else ()))
 
     def take_told(self, sender: NodeRecord, told: Sequence[Told], who: Who | None) -> None:
         """Messages that another node, or this one, gives to this one alone."""
@@ -207,15 +222,17 @@ class Topics:
                 continue
             sinks: list[Sink] = [near.sink for near in self.nearby.own(topic, sender) if unasked or not near.holds]
             if not wide:
-                sinks += [sink for name, p in self._patterns.items() if matches(name, topic) for sink in p.sinks]
+                taking = self._patterns.taking(topic)
+                sinks += [sink for sink in taking if scope_of(sink) == "wan" or not sender.away]
             self._put(sinks, topic, payload, attachment, "")
 
     def _send(self, key: str, gathered: Gathered) -> None:
+        medium = self._wide if self._wide and key.startswith(f"{self._wide.keys.base}/") else self._fabric
         if len(gathered) == 1:
             head, seconds = gathered[0]
-            self._fabric.publish(key, *pack(self._sender, seconds, Body(head)))
+            medium.publish(key, *pack(self._sender, seconds, Body(head)))
         else:
-            self._fabric.publish(key, *pack_many(self._sender, gathered), BATCH)
+            medium.publish(key, *pack_many(self._sender, gathered), BATCH)
 
     async def publish_rest(
         self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
@@ -296,12 +313,13 @@ class Topics:
         if is_narrow(subscription.scope):
             await self.nearby.add(Near(subscription.topic, subscription.scope, holds, delivery))
         elif holds:
-            if (topic := subscription.topic) not in self._holds:
-                key = self._fabric.keys.hold(self._sender.node_id, topic)
-                self._holds[topic] = await self._fabric.declare_token(key)
-            self._recall(topic, delivery, again=HELD_AGAIN)
+            await self._holders.add(subscription.topic)
+            if subscription.scope == "wan" and self._wide_holders:
+                await self._wide_holders.add(subscription.topic)
+            self._recall(subscription.topic, delivery, again=HELD_AGAIN)
         else:
             await self._attach(subscription.topic, delivery)
+        self._on_wide_change()
 
     async def remove(self, subscription: Subscription[..., Any]) -> None:
         delivery = self._deliveries.pop(id(subscription), None)
@@ -312,12 +330,15 @@ class Topics:
         if is_narrow(subscription.scope):
             await self.nearby.remove(delivery)
         elif held:
-            wide = [d for d in self._held.values() if not is_narrow(d.subscription.scope)]
-            if not any(d.subscription.topic == subscription.topic for d in wide):
-                await self._holds.pop(subscription.topic).close()
+            scopes = {d.subscription.scope for d in self._held.values() if d.subscription.topic == subscription.topic}
+            if all(map(is_narrow, scopes)):
+                await self._holders.remove(subscription.topic)
+            if "wan" not in scopes and self._wide_holders:
+                await self._wide_holders.remove(subscription.topic)
         else:
             await self._detach(subscription.topic, delivery)
         delivery.finish()
+        self._on_wide_change()
 
     async def attach_messages(self, messages: Inflow) -> None:
         if is_narrow(messages.scope):
@@ -325,7 +346,10 @@ class Topics:
             await self.nearby.add(Near(messages.pattern, messages.scope, False, messages))
         else:
             await self._attach(messages.pattern, messages)
+        self._on_wide_change()
         await self._fabric.spread()
+        if self._wide and messages.scope == "wan":
+            await self._wide.spread()
         await self._recalling.recalled(messages, _RECALLED_WITHIN)
 
     async def detach_messages(self, messages: Inflow) -> None:
@@ -334,6 +358,7 @@ class Topics:
             await self.nearby.remove(messages)
         else:
             await self._detach(messages.pattern, messages)
+            self._on_wide_change()
 
     def statistics(self) -> list[dict[str, Any]]:
         """Of each subscription: its topic, and how many messages wait, were handled, failed, and so on."""
@@ -345,28 +370,24 @@ class Topics:
                 "waiting": len(delivery.queue),
                 "handled": delivery.handled,
                 "failed": delivery.failed,
-                "dropped": delivery.queue.dropped + self._dropped_before(delivery.subscription.topic),
+                "dropped": delivery.queue.dropped + self._dropped_before(delivery),
                 "held_back": delivery.held_back,
             }
             for delivery in self._deliveries.values()
         ]
 
-    def _dropped_before(self, topic: str) -> int:
-        pattern = self._patterns.get(topic)
-        return pattern.dropped_before() if pattern else 0
+    def _dropped_before(self, delivery: Delivery) -> int:
+        topic = delivery.subscription.topic
+        away = self._wide_patterns if delivery.subscription.scope == "wan" else None
+        return self._patterns.dropped_before(topic) + (away.dropped_before(topic) if away else 0)
 
     async def _attach(self, topic: str, sink: Sink) -> None:
         async with self._lock:
             if self._closed.is_set():
                 raise ClosedError("the node is closed")
-            pattern = self._patterns.setdefault(topic, _Pattern())
-            pattern.sinks.append(sink)
-            if pattern.declared is None:
-                key = self._fabric.keys.topic(topic)
-                limit = max(self._settings.queue_size, 1000) * 10
-                pattern.declared, pattern.dropped_before = await self._fabric.subscribe(
-                    key, lambda publications: self._arrived(pattern, publications), limit, count
-                )
+            await self._patterns.attach(topic, sink)
+            if scope_of(sink) == "wan" and self._wide_patterns:
+                await self._wide_patterns.attach(topic, sink)
             self._recall(topic, sink)
             if self._closed.is_set() and isinstance(sink, Inflow):
                 sink.finish()
@@ -374,14 +395,9 @@ class Topics:
     async def _detach(self, topic: str, sink: Sink) -> None:
         async with self._lock:
             self._recalling.end(sink)
-            pattern = self._patterns.get(topic)
-            if pattern is None or sink not in pattern.sinks:
-                return
-            pattern.sinks.remove(sink)
-            if not pattern.sinks:
-                del self._patterns[topic]
-                if pattern.declared is not None:
-                    await pattern.declared.close()
+            await self._patterns.detach(topic, sink)
+            if self._wide_patterns:
+                await self._wide_patterns.detach(topic, sink)
 
     def _recall(self, pattern: str, sink: Delivery | Inflow, again: float | None = None) -> None:
         """From here on give it what is retained."""
@@ -409,12 +425,18 @@ class Topics:
 
     # Arriving.
 
-    def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
-        for publication in publications:
-            topic = self._fabric.keys.parse_topic(publication.key)
-            if not self._takes(topic, _NOBODY_KNOWS):
-                continue
-            self._put(pattern.sinks, topic, publication.payload, publication.attachment, publication.encoding)
+    def _arrived(self, sinks: Sequence[Sink], publication: Publication) -> None:
+        topic = self._fabric.keys.parse_topic(publication.key)
+        if self._takes(topic, _NOBODY_KNOWS):
+            self._put(sinks, topic, publication.payload, publication.attachment, publication.encoding)
+
+    def _arrived_from_away(self, sinks: Sequence[Sink], publication: Publication) -> None:
+        """Over a router. What a node of this site published has come on the fabric as well."""
+        sender = sender_id(publication.attachment)
+        if self._wide and sender != self._here.id and not (sender and self._is_of_this_site(sender)):
+            topic = self._wide.keys.parse_topic(publication.key)
+            if self._takes(topic, _NOBODY_KNOWS):
+                self._put(sinks, topic, publication.payload, publication.attachment, publication.encoding)
 
     def _put(self, sinks: Sequence[Sink], topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
         errors: Sequence[CarryError] = ()
@@ -452,26 +474,7 @@ class Topics:
     def _taker_tokens(self, events: list[TokenEvent]) -> None:
         for event in events:
             self.nearby.token(event)
-            if (holder := self._fabric.keys.parse_hold(event.key)) is None:
-                continue
-            if timer := self._leaving_holders.pop(holder, None):
-                timer.cancel()
-            if event.appeared:
-                self._holders |= {holder}
-            else:
-                self._forget_later(holder)
-
-    def _forget_later(self, holder: tuple[str, str]) -> None:
-        """A change of root takes the token away for a moment; a message to one that is gone does no harm."""
-        loop = asyncio.get_running_loop()
-        self._leaving_holders[holder] = loop.call_later(self._settings.presence_grace, self._forget, holder)
-
-    def _forget(self, holder: tuple[str, str]) -> None:
-        if self._fabric.linked:
-            del self._leaving_holders[holder]
-            self._holders -= {holder}
-        else:
-            self._forget_later(holder)
+        self._holders.tokens(events)
 
 
 def _copied(args: Any, kwargs: Any) -> tuple[Any, Any]:

@@ -20,13 +20,14 @@ from labc.wire.events import (
 from labc.wire.extensions import Buffer, Extension, register
 from labc.wire.failures import Failure
 from labc.wire.frames import MAX_ID
-from labc.wire.greeting import ONE_WAY, Greeting, check
+from labc.wire.greeting import AWAY, ONE_WAY, Greeting, check
 from labc.wire.heartbeat import Action, Heartbeat
 from labc.wire.messages import Request, decode_arguments, decode_many, encode_arguments, encode_many
 from labc.wire.records import Record
 from labc.wire.window import Window
 
 __all__ = [
+    "AWAY",
     "MAX_ID",
     "ONE_WAY",
     "Action",

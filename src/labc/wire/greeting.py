@@ -13,6 +13,10 @@ ONE_WAY = "one-way"
 """A feature: the initiator alone calls on this lane, and reads only while a call of its own is open."""
 
 
+AWAY = "away"
+"""A feature: the initiator knows the other node, which is of another site, by way of a router alone."""
+
+
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of HELLO. Fields that only the other node knows are ignored, so later versions can add some."""
 

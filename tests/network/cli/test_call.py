@@ -96,10 +96,10 @@ def test_the_remote_traceback_follows_unless_the_output_is_for_programs(run: Run
         (["call", "echo", "--host", ""], "'--host': expected a name"),
         (["call", "echo", "--network", ""], "'--network'"),
         *(
-            ([verb, "--scope", "hots", "x"], "'--scope': expected node, group, host or network; got 'hots' (")
+            ([verb, "--scope", "hots", "x"], "'--scope': expected node, group, host, network or wan; got 'hots' (")
             for verb in ("call", "publish", "subscribe")
         ),
-        (["functions", "--scope", "wan"], "'--scope': expected node, group, host or network; got 'wan' ("),
+        (["functions", "--scope", "wen"], "'--scope': expected node, group, host, network or wan; got 'wen' ("),
         (["call", "echo", "--perspective", ""], "'--perspective': expected a name"),
         *(
             (["publish", "--retain", "x", option, "host"], "--retain is for the whole network, and not for a --host, ")

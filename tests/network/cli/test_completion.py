@@ -41,7 +41,7 @@ def test_places_in_the_network(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["call", "publish", "subscribe", "functions"])
 def test_scopes(verb: str) -> None:
-    assert complete(f"labc {verb} --scope ") == ["node", "group", "host", "network"]
+    assert complete(f"labc {verb} --scope ") == ["node", "group", "host", "network", "wan"]
     assert complete(f"labc {verb} --scope n") == ["node", "network"]
 
 

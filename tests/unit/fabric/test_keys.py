@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import zenoh
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,23 @@ def test_keys_tell_what_they_were_made_of(network: str, name: str) -> None:
     assert keys.parse_hold(keys.hold(record.id, name)) == (record.id, name)
     assert keys.parse_goodbye(keys.goodbye(record.id)) == record.id
     assert keys.parse_relay(keys.relay("to", "from", "lane")) == ("from", "lane")
+
+
+@given(names)
+def test_what_passes_routers_has_keys_of_its_own(network: str) -> None:
+    """All of them, and nothing else, under one prefix, which a router is told to let pass."""
+    inside, wide = Keys(network), Keys(network, "wan")
+    passing = zenoh.KeyExpr(f"{wide.base}/**")
+    for keys, passes in ((inside, False), (wide, True)):
+        everything = [keys.node(record), keys.all_nodes, keys.topic("**"), keys.ask_all, keys.all_offers, keys.trust]
+        for key in [*everything, keys.relays_to("x"), keys.all_takers, keys.all_goodbyes, keys.roots]:
+            assert passing.includes(zenoh.KeyExpr(key)) == passes
+            assert passing.intersects(zenoh.KeyExpr(key)) == passes
+    parsed = wide.parse_node(wide.node(member))
+    assert parsed is not None
+    assert parsed.away
+    assert parsed == replace(member, away=True)
+    assert wide.parse_node(inside.node(member)) is None
 
 
 @given(names, names)

@@ -6,14 +6,13 @@ import time
 
 from labc.fabric.bulk import LARGE
 from labc.fabric.publishing import MSGPACK, Publishing
-from labc.settings import Settings
 
 
 def test_closing_does_not_wait_for_a_publisher_that_waits_for_it() -> None:
     """A signal handler closes the node in the middle of a publication of the same thread."""
 
     async def main() -> float:
-        publishing = Publishing(Settings(), None, lambda: None, asyncio.get_running_loop())  # type: ignore[arg-type]
+        publishing = Publishing(lambda: None, lambda: None, asyncio.get_running_loop())  # type: ignore[arg-type]
         stands, closed = threading.Event(), threading.Event()
 
         def publisher() -> None:
@@ -53,7 +52,7 @@ def test_only_large_messages_wait_for_room_and_not_on_the_loop() -> None:
     small, large = b"small", bytes(LARGE)
 
     async def main() -> FullBulk:
-        publishing = Publishing(Settings(), None, lambda: None, asyncio.get_running_loop())  # type: ignore[arg-type]
+        publishing = Publishing(lambda: None, lambda: None, asyncio.get_running_loop())  # type: ignore[arg-type]
         publishing._bulk = bulk = FullBulk()  # type: ignore[assignment]
         for payload in (large, small):
             publishing.publish("key", payload, None, MSGPACK)

@@ -67,7 +67,7 @@ def test_a_port_is_for_nodes_alone(value: int) -> None:
 @pytest.mark.parametrize(
     ("key", "values"),
     [
-        ("scope", ["node", "group", "host", "network"]),
+        ("scope", ["node", "group", "host", "network", "wan"]),
         ("resolve", ["nearest", "random", "round-robin"]),
         ("order", ["bottom-up", "top-down"]),
     ],
@@ -75,7 +75,7 @@ def test_a_port_is_for_nodes_alone(value: int) -> None:
 def test_choices(key: str, values: list[str]) -> None:
     for value in values:
         assert getattr(Options().but(**{key: value}), key) == value
-    for wrong in ("", "wan", "Host", 1, ["host"], b"host", True):
+    for wrong in ("", "world", "Host", 1, ["host"], b"host", True):
         with pytest.raises(ValueError, match=rf"at\({key}=.*\): expected .*{values[-1]!r}"):
             Options().but(**{key: wrong})
 

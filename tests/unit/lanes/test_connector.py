@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from keyed import make_members
 
+from labc.directory import NodeRecord
 from labc.errors import LabcError
 from labc.lanes.addresses import ABSTRACT_SOCKETS
 from labc.lanes.admission import Admission
@@ -78,13 +79,13 @@ class Place:
 
         self.tls = tls
 
-    def new_lane(self, target: str = "") -> Lane:
-        lane = Lane(greeting("a", target), Owner(), SETTINGS, initiator=True)  # type: ignore[arg-type]
+    def new_lane(self, target: NodeRecord) -> Lane:
+        lane = Lane(greeting("a", target.id), Owner(), SETTINGS, initiator=True)  # type: ignore[arg-type]
         self.lanes.append(lane)
         return lane
 
     def begin(self) -> asyncio.Task[Lane]:
-        return asyncio.create_task(self.connector._at(self.address, "b"))
+        return asyncio.create_task(self.connector._at(self.address, NodeRecord("b", "h", "host", "b")))
 
     async def gone(self) -> None:
         """Returns when nothing is left of the lane here."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from labc.errors import SettingsError
-from labc.settings import HostPlace, Settings, address_range, host_place, port_range
+from labc.settings import (
+    HostPlace,
+    RouterPlace,
+    Settings,
+    address_range,
+    host_place,
+    port_range,
+    router_place,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +84,29 @@ def test_ports(text: str, ports: range | None) -> None:
 def test_what_are_no_ports(text: str) -> None:
     with pytest.raises(ValueError):
         port_range(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("server.example", RouterPlace(None, "server.example", 55554)),
+        (" 10.0.0.5:1 ", RouterPlace(None, "10.0.0.5", 1)),
+        ("tcp/lab3", RouterPlace("tcp", "lab3", 55554)),
+        ("tls/lab3:99", RouterPlace("tls", "lab3", 99)),
+    ],
+)
+def test_routers(text: str, place: RouterPlace) -> None:
+    assert router_place(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/lab3", "udp/lab3", "tcp/", "tcp//lab3", "lab3/tcp", "tcp/lab3:0", "tls/[::1]:5"]
+)
+def test_what_is_no_router(text: str) -> None:
+    with pytest.raises(ValueError):
+        router_place(text)
+    with pytest.raises(SettingsError, match=r"routers=.*expected a list .* like \"server.example\" or \"tcp/"):
+        Settings.load({}, routers=[text])
 
 
 def test_a_large_range_needs_a_yes() -> None:

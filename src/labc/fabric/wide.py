@@ -1,0 +1,165 @@
+"""The way over a router to the other sites, as one node uses it.
+
+Before there is a link for the first time, what is declared waits for it, what is asked has no answers, and what is
+published is for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import zenoh
+
+from labc.directory import NodeRecord
+from labc.errors import ClosedError, FabricError
+from labc.fabric.engine import open_router_link
+from labc.fabric.keys import Keys
+from labc.fabric.lasting import LastingMedium
+from labc.fabric.medium import CLOSE_WITHIN
+from labc.fabric.publishing import MSGPACK
+from labc.fabric.router_link import RouterLink, router_endpoints
+from labc.fabric.worker import Worker
+from labc.security import Credentials
+from labc.settings import Settings
+
+logger = logging.getLogger("labc.fabric")
+
+_FIRST_LINK_WITHIN = 1.0
+"""Seconds for which the first who looks around waits for a link to a router."""
+_SPREAD_WITHIN = 1.0
+_GOODBYE_WITHIN = 0.25
+
+
+class Wide(LastingMedium):
+    """All its methods are for the node's loop, unless they say otherwise.
+
+    Raises:
+        SettingsError: the setting ``routers`` does not fit the network.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        here: NodeRecord,
+        on_link: Callable[[bool], None],
+        credentials: Credentials | None,
+    ) -> None:
+        worker, endpoints = Worker("labc wide"), router_endpoints(settings, credentials)
+        keys = Keys(settings.network, "wan")
+        super().__init__(here, keys, worker, lambda: open_router_link(settings, credentials, endpoints))
+        self._link = RouterLink(settings, credentials, worker, self._opened, on_link)
+        self._first_look = True
+        self._checking: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._on_link = on_link
+        self._network = settings.network
+
+    @property
+    def linked(self) -> bool:
+        """Whether this node has a link to a router now."""
+        return self._link.linked
+
+    @property
+    def session(self) -> zenoh.Session | None:
+        return self._link.session
+
+    def open(self) -> None:
+        """Begin to look for a router."""
+        self._link.open()
+
+    async def close(self) -> None:
+        """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
+        for task in (self._checking, self._renewing):
+            if task is not None:
+                task.cancel()
+        await self.leave(self._link.close)
+
+    def renew(self) -> None:
+        """Whom the network trusts has changed: drop the link, and make it only with who is still good."""
+        self._renewing = self._loop.create_task(self._renew(), name="labc router link afresh")
+
+    def abandon(self) -> None:
+        """After fork, in the child."""
+        self.abandon_things(self._link.engine_objects())
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether :meth:`looked_around` may have something to wait for. From any thread."""
+        return self._first_look
+
+    async def looked_around(self) -> None:
+        """Returns when it can be known who is at other sites, or at the first time a second later."""
+        if self._first_look:
+            await self._link.wait_linked(_FIRST_LINK_WITHIN)
+            if self._first_look and self.linked:
+                await self.list_tokens(self.keys.node(self.here), _FIRST_LINK_WITHIN)  # comes behind those of others
+            self._first_look = False
+
+    async def spread(self) -> None:
+        """Returns when the router knows what this node has declared until now; at once, if there is no link."""
+        if self.linked and (declared := self._declared) > self._spread:
+            await self.ask(self.keys.roots, b"", _SPREAD_WITHIN)
+            self._spread = max(self._spread, declared)
+
+    async def say_goodbye(self) -> None:
+        """As in :meth:`Fabric.say_goodbye`, if there is a link and this node is known at other sites."""
+        if self.linked and self._presence is not None:
+            with suppress(TimeoutError, ClosedError, FabricError):
+                async with asyncio.timeout(_GOODBYE_WITHIN):
+                    await self._run(self._put_goodbye)
+
+    def publish(
+        self,
+        key: str,
+        payload: bytes,
+        attachment: bytes | None = None,
+        encoding: str = MSGPACK,
+        *,
+        may_wait: bool = True,
+    ) -> None:
+        if self.session is not None:
+            super().publish(key, payload, attachment, encoding, may_wait=may_wait)
+
+    def publish_reliably(self, key: str, payload: bytes) -> None:
+        if self.session is not None:
+            super().publish_reliably(key, payload)
+
+    # Within.
+
+    async def _collect(self, get: Callable[[Any], None], take: Callable[[Any], None], timeout: float) -> None:
+        if self.linked:
+            await super()._collect(get, take, timeout)
+
+    def _opened(self) -> None:
+        self._checking = self._loop.create_task(self._catch_up(), name="labc wide declarations")
+
+    async def _catch_up(self) -> None:
+        """Declare what waited, and see whether it is a router of this network."""
+        try:
+            await self.declare_all()
+            if await self._link.wait_linked(_SPREAD_WITHIN) and not await self._is_ours():
+                logger.warning("the router says nothing: it may be one of another network than %r", self._network)
+        except ClosedError:
+            pass
+        except FabricError as error:
+            logger.warning("what is offered to other sites can't be told to the router: %s", error)
+
+    async def _is_ours(self) -> bool:
+        return bool(await self.ask(self.keys.roots, b"", _SPREAD_WITHIN))
+
+    async def _renew(self) -> None:
+        if self.linked:
+            self._on_link(False)
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._link.close()
+        except TimeoutError:
+            logger.debug("the old link to a router is stuck")
+        except ClosedError:
+            return
+        self.forget_things()
+        self._link.open()
