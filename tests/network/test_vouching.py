@@ -51,8 +51,7 @@ async def _wait_for_an_edition(founder: Credentials) -> None:
     came = asyncio.Event()
     keys = SimpleNamespace(trust="trust")
     fabric: Any = SimpleNamespace(root_port=None, keys=keys, subscribe=subscribe, renew=came.set)
-    pool: Any = SimpleNamespace(close_all_but=lambda _: None)
-    node = Vouching(founder, fabric, pool)
+    node = Vouching(founder, fabric, [], lambda _: None)
     await node.open()
     revoke(founder, [2], datetime.now(UTC))
     async with asyncio.timeout(10):
@@ -65,8 +64,7 @@ async def _take_the_true_one_of_several(tmp_path: Path) -> None:
     true = revoke(members["founder"], [2], datetime.now(UTC))
     forged = [Trust(number, true.seats | {2}, true.certificates, b"forged") for number in (true.number, 999_999_999)]
     fabric: Any = SimpleNamespace(root_port=1)
-    pool: Any = None
-    node = Vouching(members["other"], fabric, pool)
+    node = Vouching(members["other"], fabric, [], lambda _: None)
     arrived: Callable[[list[Publication]], None] = node._arrived
     arrived([told(forged[0].number, forged[0].text())])
     arrived([told(forged[1].number, forged[1].text()), told(true.number, true.text())])
