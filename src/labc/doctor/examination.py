@@ -23,7 +23,7 @@ from labc.lanes.knocking import State, best, knock
 from labc.security import credentials_of
 from labc.settings import Interfaces, Settings, host_place
 
-_KNOCK_WITHIN = 3.5
+_KNOCK_WITHIN = 5.0
 """Seconds. The system needs three to find out that nobody has an address of the local network."""
 _ANSWER_WITHIN = 5.0
 _MAX_PLACES = 256
