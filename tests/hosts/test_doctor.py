@@ -227,6 +227,7 @@ labc.blocking.portal.node()
     assert found["sentence"].endswith(f"update {update}")
 
 
+@pytest.mark.timeout(180)  # who finds no port tries for half a minute
 def test_ports_in_use_by_something_else(make_lab: MakeLab, begin: StartWith, examine: Any, network: str) -> None:
     h1, h2 = make_lab(2).hosts
     ports = root_ports(network)
@@ -236,6 +237,7 @@ kind, *ports = sys.argv[1:]
 held = []
 for port in map(int, ports):
     sock = socket.socket(type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == "tcp"))  # what was there just now is forgotten
     sock.bind(("0.0.0.0", port))
     if kind == "tcp":
         sock.listen()

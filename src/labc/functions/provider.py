@@ -186,7 +186,11 @@ class Provider:
         Raises:
             LabcError: it does not run.
         """
-        registration = self._admit(name, None if sender.caller is self._here else sender.caller, sender.who)
+        try:
+            registration = self._admit(name, None if sender.caller is self._here else sender.caller, sender.who)
+        except LabcError:
+            self._count("refused")
+            raise
         context = CallContext(name, sender.host, sender.node, sender.node_id, None, sender.caller, sender.who)
         request = Request(name, None, msgspec.Raw(arguments.head))
         answering = self._answer(registration, request, _copied(arguments.buffers), context)

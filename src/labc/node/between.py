@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from labc.directory import NodeRecord, Who
-from labc.errors import NotFoundError
+from labc.errors import NotFoundError, RefusedError
 from labc.functions import Caller, Provider, Registration, current_call
 from labc.registry import Registry
 from labc.topics import Sender, Told, Topics
@@ -91,4 +92,5 @@ class Answering:
     async def _message(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
         if name.startswith("\0"):
             raise NotFoundError(name)
-        self._provider.take_message(name, encode_arguments(args, kwargs), current_call())
+        with suppress(RefusedError):  # it is counted and logged, and nobody waits for an answer
+            self._provider.take_message(name, encode_arguments(args, kwargs), current_call())
