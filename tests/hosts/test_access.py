@@ -112,6 +112,7 @@ def test_publications(make_lab: MakeLab, start_with: StartWith) -> None:
     with pytest.raises(RemoteFailure, match=r"RefusedError.*'ticks'"):
         honest.eval("labc.publish('ticks', 'honest')")
     liar.exec("labc.publish('ticks', 'liar')")
+    a.eval(f"until(lambda: {ROOMS}._topics.refused >= 1)")
     careless.exec("labc.publish('ticks', 'careless')")
     careless.exec("labc.publish('ticks', 'kept', retain=True)")
     a.eval(f"until(lambda: {ROOMS}._topics.refused >= 3)")  # and what was kept perhaps once more, from who keeps it

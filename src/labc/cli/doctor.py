@@ -39,7 +39,7 @@ def doctor(host: Target = None, as_json: Json = False, network: Network = None) 
       labc doctor 10.0.0.5
       labc doctor robot1 --network lab1
 
-    It takes up to some ten seconds, and prints what is to be known of this
+    It takes some seconds, half a minute at most, and prints what is known of this
     computer and of all others that can be found, also of those in other
     networks; last, in one line, what is wrong and what to do. A program with
     labc should run on the other computer meanwhile.

@@ -19,6 +19,8 @@ from labc.discovery.subnets import Address
 
 _PAUSE = 0.0005
 """Seconds between two asks."""
+_LOOK = 0.05
+"""Seconds after which it looks whether it is done, when nothing comes."""
 _AGAIN = 0.3
 """Seconds from one time to the next."""
 _AFTER_LAST = 1.2
@@ -123,7 +125,8 @@ class _Inquiry:
                 last = now
             elif self._is_done(now - began, now - last, listens=ears is not None):
                 return
-            for sock in select.select(sockets, [], [], _PAUSE)[0]:
+            pause = _PAUSE if self._questions else _LOOK
+            for sock in select.select(sockets, [], [], pause)[0]:
                 with suppress(OSError):
                     data, source = sock.recvfrom(MAX_BYTES)
                     if sock is ears:

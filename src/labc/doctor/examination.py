@@ -160,12 +160,12 @@ class _Examination:
         around = inquire(self._own, self._multicast_port, questions, times=1)
         return [each for each in around.found if not self._is_own(each.address) and each.digest != self._digest]
 
-    def _nobody_in_sight(self, found: Iterable[Found], hosts: Mapping[str, object]) -> bool:
+    def _nobody_in_sight(self, found: Iterable[Found], hosts: Mapping[str, Sequence[labc.NodeInfo]]) -> bool:
         """Whether there is neither the target, nor, without one, anybody of this network."""
         if self.report.target is None:
             return not hosts and not any(each.digest == self._digest for each in found)
         wanted = set(self.report.target.addresses)
-        linked = {address for nodes in self._linked_hosts().values() for address in _addresses(nodes)}
+        linked = {address for nodes in hosts.values() for address in _addresses(nodes)}
         return not wanted & (linked | {each.address for each in found if each.digest == self._digest})
 
     def _is_own(self, address: str) -> bool:

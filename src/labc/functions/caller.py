@@ -109,7 +109,7 @@ class _Route(msgspec.Struct):
     turns: Iterator[int]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """One call, checked and encoded once, however many are asked."""
 
     name: str

@@ -6,11 +6,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from typing import Any
-
-import msgspec
 
 from labc.directory import CORE, Directory, NodeRecord, check_scope, reaches
 from labc.fabric import Fabric
@@ -18,7 +16,6 @@ from labc.functions import Provider, Registration, current_call
 from labc.lanes import Pool
 from labc.lanes.addresses import endpoints, reachable
 from labc.lanes.knocking import best, knock
-from labc.node.details import Question
 from labc.registry import Registry
 from labc.settings import Settings
 from labc.topics import Topics
@@ -43,6 +40,7 @@ class Core:
         directory: Directory,
         pool: Pool,
         fabric: Fabric,
+        addresses_of: Callable[[NodeRecord], Awaitable[list[str]]],
     ) -> None:
         self._here = here
         self._settings = settings
@@ -52,6 +50,7 @@ class Core:
         self._directory = directory
         self._pool = pool
         self._fabric = fabric
+        self._addresses_of = addresses_of
         self._started = time.time()
         own = (
             self._ping,
@@ -150,12 +149,10 @@ class Core:
     async def _knock(self) -> str | None:
         """What connections from here to the caller meet at the best of its addresses: "open", "refused", "silent" or
         "no way". None: it has none."""
-        caller = self._caller()
-        if caller is None:
+        caller, node = self._caller(), self._directory.node(current_call().node_id)
+        if caller is None or node is None:
             return None
-        key = self._fabric.keys.ask(current_call().node_id)
-        answers = await self._fabric.ask(key, Question.ADDRESSES, _KNOCK_WITHIN)
-        addresses = msgspec.msgpack.decode(answers[0], type=list[str]) if answers else []
+        addresses = await self._addresses_of(node)
         places = endpoints(reachable(addresses, caller.host_id == self._here.host_id))
         return best(list((await knock(places[:_MAX_KNOCKS], _KNOCK_WITHIN)).values()))
 

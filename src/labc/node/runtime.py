@@ -99,6 +99,7 @@ class Runtime:
             self._neighbourhood.directory,
             self._pool,
             self.fabric,
+            self.addresses_of,
         )
         self._listing = Listing(
             here, self.fabric, self.wide, self._neighbourhood, self._addressing, self.caller, self._core
