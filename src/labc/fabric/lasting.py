@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import zenoh
 
 from labc.directory import NodeRecord
+from labc.errors import ClosedError, FabricError
 from labc.fabric.keys import Keys
-from labc.fabric.medium import Declared, Medium, TokenEvent
+from labc.fabric.medium import Declare, Declared, Medium, TokenEvent
 from labc.fabric.worker import Worker
+
+logger = logging.getLogger("labc.fabric")
+
+
+class LateSession:
+    """A session that is opened and closed on the worker, again and again. ``session``: None, if there is none now."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._opened: list[zenoh.Session] = []
+        """The worker's: what is opened is kept at once, as who waits for it may be cancelled."""
+        self.session: zenoh.Session | None = None
+
+    async def open(self, make: Callable[[], zenoh.Session]) -> zenoh.Session:
+        """Raises zenoh.ZError."""
+
+        def make_and_keep() -> zenoh.Session:
+            session = make()
+            self._opened.append(session)
+            return session
+
+        self.session = session = await self._worker.run(make_and_keep)
+        return session
+
+    async def close(self) -> None:
+        """There is none from now on, even if one was being opened. It returns when that is closed."""
+        self.session = None
+        await self._worker.run(self._close_all)
+
+    def engine_objects(self) -> list[Any]:
+        return list(self._opened)
+
+    def _close_all(self) -> None:
+        while self._opened:
+            self._opened.pop().close()  # type: ignore[no-untyped-call]
 
 
 class _Watch:
@@ -36,19 +74,55 @@ class _Watch:
 
 
 class LastingMedium(Medium):
-    """Say :meth:`declare_all` when there is a new session, and :meth:`forget_things` when the old one is closed."""
+    """Say :meth:`declare_all` when there is a new session, and :meth:`forget_things` when the old one is closed.
+
+    Those below say in ``_renew`` how they close the one and open the other.
+    """
 
     def __init__(self, here: NodeRecord, keys: Keys, worker: Worker, open_link: Callable[[], zenoh.Session]) -> None:
         super().__init__(here, keys, worker, open_link)
-        self._wishes: list[tuple[Callable[[], Any], Declared]] = []
+        self._wishes: list[tuple[Declare, Declared]] = []
         self._declaring = asyncio.Lock()
         self._watches: list[_Watch] = []
+        self._stale = False
+        self._renewing: asyncio.Task[None] | None = None
 
-    async def _declare(self, declare: Callable[[], Any]) -> Declared:
+    def renew(self) -> None:
+        """Whom the network trusts has changed: drop all links, and make only those again that are still good.
+
+        Said again meanwhile, it is done once more afterwards.
+        """
+        self._stale = True
+        if self._renewing is None or self._renewing.done():
+            self._renewing = self._loop.create_task(self._keep_fresh(), name="labc starts afresh")
+
+    async def leave(self, close_place: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+        await super().leave(close_place)
+
+    async def _keep_fresh(self) -> None:
+        try:
+            while self._stale:
+                self._stale = False
+                await self._renew()
+        except ClosedError:
+            pass
+        except FabricError as error:
+            logger.warning("what was declared to a router can't be told to it again: %s", error)
+
+    @abstractmethod
+    async def _renew(self) -> None: ...
+
+    async def _declare(self, declare: Declare) -> Declared:
         declared = Declared(self, None)
         self._wishes = [wish for wish in self._wishes if not wish[1].closed]
         self._wishes.append((declare, declared))
-        await self._fulfil([(declare, declared)])
+        try:
+            await self._fulfil([(declare, declared)])
+        except BaseException:
+            declared.closed = True  # nobody will close it
+            raise
         return declared
 
     async def watch_tokens(self, key: str, consume: Callable[[list[TokenEvent]], None]) -> Declared:
@@ -87,8 +161,18 @@ class LastingMedium(Medium):
         self._publishing.renew()
         self._presence = None
 
-    async def _fulfil(self, wishes: list[tuple[Callable[[], Any], Declared]]) -> None:
+    async def _fulfil(self, wishes: list[tuple[Declare, Declared]]) -> None:
         async with self._declaring:
             for declare, declared in wishes:
-                if self.session is not None and not (declared.closed or declared.is_there):
-                    await declared.give(await self._new_thing(declare))
+                session = self.session
+                if session is None or declared.closed or declared.is_there:
+                    continue
+                try:
+                    thing = await self._new_thing(session, declare)
+                except (ClosedError, FabricError):
+                    if session is self.session:
+                        raise
+                else:
+                    if session is self.session:
+                        await declared.give(thing)
+                # Or the session has gone meanwhile, and this with it: the next one is told of everything anew.

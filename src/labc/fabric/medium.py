@@ -28,6 +28,7 @@ logger = logging.getLogger("labc.fabric")
 T = TypeVar("T")
 
 Respond = Callable[[bytes], Coroutine[Any, Any, bytes | Sequence[bytes]]]
+Declare = Callable[[zenoh.Session], Any]
 
 CLOSE_WITHIN = 0.6
 _LONGEST = 1e6
@@ -155,13 +156,13 @@ class Medium:
     # Tokens.
 
     async def declare_token(self, key: str) -> Declared:
-        return await self._declare(lambda: self._session.liveliness().declare_token(key))
+        return await self._declare(lambda session: session.liveliness().declare_token(key))
 
     async def watch_tokens(self, key: str, consume: Callable[[list[TokenEvent]], None]) -> Declared:
         """Tell ``consume``, on the loop, of each token that matches: those that are there now, then each change."""
         inbox = Handover[TokenEvent](self._loop, consume)
         handler = callback(lambda s: inbox.put(TokenEvent(str(s.key_expr), s.kind == zenoh.SampleKind.PUT)))
-        return await self._declare(lambda: self._session.liveliness().declare_subscriber(key, handler, history=True))
+        return await self._declare(lambda session: session.liveliness().declare_subscriber(key, handler, history=True))
 
     async def list_tokens(self, key: str, timeout: float) -> set[str]:
         """The keys of all tokens that match now. With no link to a root, only this node's own."""
@@ -210,7 +211,7 @@ class Medium:
                 task.add_done_callback(tasks.discard)
 
         inbox = Handover[Any](self._loop, consume, limit=1000)
-        return await self._declare(lambda: self._session.declare_queryable(key, callback(inbox.put), complete=True))
+        return await self._declare(lambda session: session.declare_queryable(key, callback(inbox.put), complete=True))
 
     async def _answer_one(self, query: Any, key: str, respond: Respond) -> None:
         question = query.payload.to_bytes() if query.payload is not None else b""
@@ -283,7 +284,7 @@ class Medium:
             limit,
             lambda sample: count(_attachment(sample)),
         )
-        declared = await self._declare(lambda: self._session.declare_subscriber(key, callback(inbox.put)))
+        declared = await self._declare(lambda session: session.declare_subscriber(key, callback(inbox.put)))
         return declared, lambda: inbox.dropped
 
     # The engine.
@@ -302,11 +303,11 @@ class Medium:
         except zenoh.ZError as error:
             raise FabricError(f"the network engine refused: {error}") from error
 
-    async def _declare(self, declare: Callable[[], Any]) -> Declared:
-        return Declared(self, await self._new_thing(declare))
+    async def _declare(self, declare: Declare) -> Declared:
+        return Declared(self, await self._new_thing(self._session, declare))
 
-    async def _new_thing(self, declare: Callable[[], Any]) -> Any:
-        thing = await self._run(declare)
+    async def _new_thing(self, session: zenoh.Session, declare: Declare) -> Any:
+        thing = await self._run(lambda: declare(session))
         self._declared += 1
         self._things.add(thing)
         return thing

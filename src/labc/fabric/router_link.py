@@ -18,6 +18,7 @@ from labc.errors import ClosedError, SettingsError
 from labc.fabric.engine import callback, open_router_link
 from labc.fabric.handover import Handover
 from labc.fabric.keyed import protocol
+from labc.fabric.lasting import LateSession
 from labc.fabric.worker import Worker
 from labc.security import Credentials
 from labc.settings import RouterPlace, Settings, router_place
@@ -76,7 +77,11 @@ class RouterLink:
         self._linked = asyncio.Event()
         self._opening: asyncio.Task[None] | None = None
         self._listener: Any = None
-        self.session: zenoh.Session | None = None
+        self._late = LateSession(worker)
+
+    @property
+    def session(self) -> zenoh.Session | None:
+        return self._late.session
 
     @property
     def linked(self) -> bool:
@@ -97,13 +102,12 @@ class RouterLink:
             self._opening.cancel()
         if self._probing is not None:
             self._probing.close()
-        session, self.session, self._listener = self.session, None, None
         self._linked.clear()
-        if session is not None:
-            await self._worker.run(session.close)
+        self._listener = None
+        await self._late.close()
 
     def engine_objects(self) -> list[Any]:
-        return [thing for thing in (self.session, self._listener) if thing is not None]
+        return [*self._late.engine_objects(), *([] if self._listener is None else [self._listener])]
 
     async def _open(self) -> None:
         from labc.discovery.probe import takes_connections  # what needs no router does without
@@ -138,7 +142,7 @@ class RouterLink:
         """``found``: those that take connections now."""
         first = [*found, *(each for each in self._endpoints if each not in found)]
         try:
-            session = await self._worker.run(lambda: self._open_session(first))
+            session = await self._late.open(lambda: open_router_link(self._settings, self._credentials, first))
             inbox = Handover[bool](asyncio.get_running_loop(), lambda ups: self._link_events(session, ups))
             info, handler = session.info, callback(lambda event: inbox.put(event.kind == zenoh.SampleKind.PUT))
             self._listener = await self._worker.run(
@@ -146,14 +150,10 @@ class RouterLink:
             )
         except zenoh.ZError as error:
             logger.debug("no link to a router: %s", error)
+            await self._late.close()
             return False
         self._on_open()
         return True
-
-    def _open_session(self, endpoints: Sequence[str]) -> zenoh.Session:
-        """What is opened is kept at once, as who waits for it may be cancelled."""
-        self.session = open_router_link(self._settings, self._credentials, endpoints)
-        return self.session
 
     def _link_events(self, session: zenoh.Session, ups: list[bool]) -> None:
         up = ups[-1]

@@ -9,10 +9,10 @@ from contextlib import suppress
 import zenoh
 
 from labc.directory import NodeRecord
-from labc.errors import ClosedError, FabricError
+from labc.errors import FabricError
 from labc.fabric.engine import open_router_link, open_site_router
 from labc.fabric.keys import Keys
-from labc.fabric.lasting import LastingMedium
+from labc.fabric.lasting import LastingMedium, LateSession
 from labc.fabric.medium import CLOSE_WITHIN
 from labc.fabric.router_link import endpoint, router_endpoints
 from labc.fabric.worker import Worker
@@ -44,26 +44,25 @@ class SiteRouter(LastingMedium):
         super().__init__(
             here, keys, worker, lambda: open_router_link(settings, credentials, [self._for_itself(listen)])
         )
-        self._router: zenoh.Session | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._router = LateSession(worker)
 
     @property
     def linked(self) -> bool:
-        return self._router is not None
+        return self.session is not None
 
     @property
     def session(self) -> zenoh.Session | None:
-        return self._router
+        return self._router.session
 
     @property
     def root_port(self) -> int | None:
         """It speaks for its host, as a root does."""
-        return 0 if self._router is not None else None
+        return 0 if self.session is not None else None
 
     async def open(self) -> None:
         """Raises FabricError: it can't take links there."""
         try:
-            await self._worker.run(self._open_router)
+            await self._open_router()
         except zenoh.ZError as error:
             logger.debug("the engine says: %s", error)
             raise FabricError(
@@ -74,13 +73,7 @@ class SiteRouter(LastingMedium):
 
     async def close(self) -> None:
         """Takes at most 0.6 s."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-        await self.leave(self._close_router)
-
-    def renew(self) -> None:
-        """Whom the network trusts has changed: drop all links, and take only those again that are still good."""
-        self._renewing = self._loop.create_task(self._renew(), name="labc router starts afresh")
+        await self.leave(self._router.close)
 
     # Within.
 
@@ -91,26 +84,21 @@ class SiteRouter(LastingMedium):
         host = "127.0.0.1" if listen.host == "0.0.0.0" else listen.host
         return f"{self.address.partition('/')[0]}/{host}:{listen.port}"
 
-    def _open_router(self) -> None:
-        self._router = open_site_router(self._settings, self._credentials, [self.address], self._others)
-
-    async def _close_router(self) -> None:
-        router, self._router = self._router, None
-        if router is not None:
-            await self._worker.run(router.close)
+    async def _open_router(self) -> None:
+        await self._router.open(
+            lambda: open_site_router(self._settings, self._credentials, [self.address], self._others)
+        )
 
     async def _renew(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
-                await self._close_router()
+                await self._router.close()
         self.forget_things()
         while True:
             try:
-                await self._worker.run(self._open_router)
+                await self._open_router()
                 break
             except zenoh.ZError as error:
                 logger.warning("the router can't listen again on %s yet: %s", self.address, error)
                 await asyncio.sleep(_TAKE_AGAIN)
-            except ClosedError:
-                return
         await self.declare_all()

@@ -54,7 +54,6 @@ class Wide(LastingMedium):
         self._link = RouterLink(settings, credentials, worker, self._opened, on_link)
         self._first_look = True
         self._checking: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
         self._on_link = on_link
         self._network = settings.network
 
@@ -73,14 +72,9 @@ class Wide(LastingMedium):
 
     async def close(self) -> None:
         """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
-        for task in (self._checking, self._renewing):
-            if task is not None:
-                task.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
         await self.leave(self._link.close)
-
-    def renew(self) -> None:
-        """Whom the network trusts has changed: drop the link, and make it only with who is still good."""
-        self._renewing = self._loop.create_task(self._renew(), name="labc router link afresh")
 
     def abandon(self) -> None:
         """After fork, in the child."""
@@ -159,7 +153,5 @@ class Wide(LastingMedium):
                 await self._link.close()
         except TimeoutError:
             logger.debug("the old link to a router is stuck")
-        except ClosedError:
-            return
         self.forget_things()
         self._link.open()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+import zenoh
+
 from labc.directory import NodeRecord
+from labc.errors import FabricError
 from labc.fabric import Keys, TokenEvent
-from labc.fabric.lasting import LastingMedium
+from labc.fabric.lasting import LastingMedium, LateSession
 from labc.fabric.worker import Worker
 
 HERE = NodeRecord("here", "host", "h", "me")
@@ -28,12 +33,22 @@ class Session:
 
     def __init__(self) -> None:
         self.things: list[str] = []
-        self.told: list[Callable[[Any], None]] = []
+        self.closed = False
+        self.asked = threading.Event()
+        self.answers = threading.Event()
+        self.answers.set()
 
     def liveliness(self) -> Session:
         return self
 
+    def close(self) -> None:
+        self.closed = True
+
     def declare_token(self, key: str) -> Thing:
+        self.asked.set()
+        assert self.answers.wait(10)
+        if self.closed:
+            raise zenoh.ZError("closed")
         return Thing(self, key)
 
     def declare_subscriber(self, key: str, handler: Any, history: bool = False) -> Thing:
@@ -116,3 +131,105 @@ def test_all_tokens_vanish_with_the_session() -> None:
         assert not watch.closed
 
     run(check)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_session_that_goes_while_something_is_declared(closed: bool) -> None:
+    async def check(medium: Made) -> None:
+        medium.session = old = Session()
+        old.answers.clear()
+        declaring = asyncio.create_task(medium.declare_token("one"))
+        await asyncio.to_thread(old.asked.wait, 10)
+        medium.session = None
+        medium.forget_things()
+        old.closed = closed
+        medium.session = new = Session()
+        again = asyncio.create_task(medium.declare_all())
+        old.answers.set()
+        one = await declaring
+        await again
+        assert new.things == ["one"]
+        await one.close()
+        assert new.things == []
+
+    run(check)
+
+
+def test_what_could_not_be_declared_is_not_declared_later() -> None:
+    async def check(medium: Made) -> None:
+        medium.session = session = Session()
+        session.close()
+        with pytest.raises(FabricError, match="closed"):
+            await medium.declare_token("one")
+        medium.session = new = Session()
+        medium.forget_things()
+        await medium.declare_all()
+        assert new.things == []
+
+    run(check)
+
+
+def test_it_starts_afresh_once_at_a_time() -> None:
+    async def check(medium: Made) -> None:
+        began, ended = 0, 0
+        go, idle = asyncio.Semaphore(0), asyncio.Event()
+
+        async def renew() -> None:
+            nonlocal began, ended
+            assert began == ended
+            began += 1
+            idle.set()
+            await go.acquire()
+            ended += 1
+
+        medium._renew = renew  # type: ignore[method-assign]
+        for _ in range(3):
+            medium.renew()
+        await idle.wait()
+        assert began == 1
+        for _ in range(3):  # whom to trust has changed again meanwhile
+            medium.renew()
+        idle.clear()
+        go.release()
+        await idle.wait()
+        assert (began, ended) == (2, 1)
+        go.release()
+        await asyncio.wait_for(medium._renewing, 10)  # type: ignore[arg-type]
+        assert (began, ended) == (2, 2)
+        idle.clear()
+        medium.renew()
+        await idle.wait()
+        assert began == 3
+
+    run(check)
+
+
+def test_what_is_opened_too_late_is_closed() -> None:
+    async def main() -> None:
+        worker = Worker("labc test")
+        late, session = LateSession(worker), Session()
+        making, made = threading.Event(), threading.Event()
+
+        def make() -> Any:
+            making.set()
+            assert made.wait(10)
+            return session
+
+        opening = asyncio.create_task(late.open(make))
+        await asyncio.to_thread(making.wait, 10)
+        opening.cancel()
+        closing = asyncio.create_task(late.close())
+        await asyncio.sleep(0)
+        made.set()
+        await closing
+        assert session.closed
+        assert late.session is None
+        assert late.engine_objects() == []
+        made.set()
+        again = Session()
+        assert await late.open(lambda: again) is late.session is again  # type: ignore[arg-type, return-value]
+        await late.close()
+        assert again.closed
+        worker.close()
+
+    asyncio.run(main())
