@@ -1,6 +1,8 @@
 """A small part of the benchmark, with margins so wide that only a gross regression exceeds them.
 
-It measures ratios between figures of the same run: how fast the machine is plays no part.
+It is for what waits where it must not, as for an acknowledgement that the other end delays. What a call costs is counted
+in test_costs.py: the time of what runs much code depends on who else uses the caches of the machine, and of one and the
+same tree the ratio to a bare socket, which runs next to none, was several times as large on some days as on others.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from labc.testing import can_make_hosts
 ROOT = Path(__file__).parents[2]
 
 AT_MOST = {
-    "same host, labc, async def: median at most 1.2 x raw Unix socket": 8.0,
-    "same host, labc, def: median at most 2.5 x raw Unix socket": 10.0,
-    "between hosts, labc, async def: median at most 1.6 x raw TCP": 10.0,
-    "between hosts, labc, def: median at most 1.6 x raw TCP": 12.0,
+    "same host, labc, async def: median at most 1.2 x raw Unix socket": 25.0,
+    "same host, labc, def: median at most 2.5 x raw Unix socket": 25.0,
+    "between hosts, labc, async def: median at most 1.6 x raw TCP": 25.0,
+    "between hosts, labc, def: median at most 1.6 x raw TCP": 25.0,
 }
 AT_LEAST = {
     "16 MiB: at least half of raw TCP with recv_into": 0.1,
