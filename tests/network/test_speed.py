@@ -1,8 +1,9 @@
 """A small part of the benchmark, with margins so wide that only a gross regression exceeds them.
 
-It is for what waits where it must not, as for an acknowledgement that the other end delays. What a call costs is counted
-in test_costs.py: the time of what runs much code depends on who else uses the caches of the machine, and of one and the
-same tree the ratio to a bare socket, which runs next to none, was several times as large on some days as on others.
+It is for what waits where it must not, as for an acknowledgement that the other end delays. What a call costs is
+counted in test_costs.py: the time of what runs much code depends on who else uses the caches of the machine, and of one
+and the same tree the ratio to a bare socket, which runs next to none, was several times as large on some days as on
+others.
 """
 
 from __future__ import annotations
