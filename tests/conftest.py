@@ -81,10 +81,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses virtual hosts, so that ``-m "not hosts"`` leaves it out."""
+    """Mark what uses virtual hosts, so that ``-m "not hosts"`` leaves it out; what wants to be alone comes last, when
+    fewest have to wait for it."""
     for item in items:
         if "make_lab" in getattr(item, "fixturenames", ()):
             item.add_marker("hosts")
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 
 @pytest.fixture(autouse=True)

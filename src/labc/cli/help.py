@@ -1,28 +1,30 @@
-"""How the help differs from typer's: flags have no type."""
+"""How the help differs from typer's: flags have no type, and what may be given several times has dots."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 
 class Verb(TyperCommand):
     """A verb of ``labc``."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
+        return _described(super().get_params(ctx))
 
 
 class Program(TyperGroup):
     """``labc`` itself."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
+        return _described(super().get_params(ctx))
 
 
-def _without_types(params: list[Any]) -> list[Any]:
+def _described(params: list[Any]) -> list[Any]:
     for param in params:
         if isinstance(param, TyperOption) and (param.is_flag or param.count):
             param.metavar = ""  # else it would be <bool>
+        elif isinstance(param, TyperArgument) and param.nargs == -1 and not param.required:
+            param.metavar = f"[{(param.metavar or param.name or '').strip('[].')}]..."
     return params

@@ -234,9 +234,10 @@ class _Examination:
         wanted += [(each.address, each.root_port) for each in report.computers if each.address and each.root_port]
         if report.target is not None:
             wanted += [(address, port) for address in report.target.addresses[:4] for port in self._ports]
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(9) as pool:
+            there = pool.submit(lambda: asyncio.run(knock(wanted, _KNOCK_WITHIN)))
             back = dict(zip(tried, pool.map(_knocked_back, (nodes[0] for nodes in tried.values())), strict=True))
-        met = asyncio.run(knock(wanted, _KNOCK_WITHIN))
+            met = there.result()
         here.first_port_is_taken = met.get(("127.0.0.1", self._ports[0])) == "open"
         for computer in report.computers:
             if computer.root_port:
