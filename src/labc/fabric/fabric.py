@@ -129,4 +129,4 @@ class Fabric(Medium):
         with suppress(TimeoutError, ClosedError, FabricError):
             async with asyncio.timeout(_GOODBYE_WITHIN):
                 await self._seat.wait_linked(_GOODBYE_WITHIN)
-                await self._run(self._put_goodbye)
+                await self._put_goodbye()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import zenoh
@@ -13,7 +14,7 @@ import zenoh
 from labc.directory import NodeRecord
 from labc.errors import ClosedError, FabricError
 from labc.fabric.keys import Keys
-from labc.fabric.medium import Declare, Declared, Medium, TokenEvent
+from labc.fabric.medium import Declare, Declared, Get, Medium, TokenEvent
 from labc.fabric.worker import Worker
 
 logger = logging.getLogger("labc.fabric")
@@ -135,8 +136,9 @@ class LastingMedium(Medium):
 
     async def show_presence(self) -> None:
         self._presence_wanted = True
-        if self.session is not None:
-            await super().show_presence()
+        if (session := self.session) is not None:
+            with self._unless_gone(session):
+                await super().show_presence()
 
     async def hide_presence(self) -> None:
         """Take this node's own token away."""
@@ -161,18 +163,28 @@ class LastingMedium(Medium):
         self._publishing.renew()
         self._presence = None
 
+    async def _collect(self, get: Get, take: Callable[[Any], None], timeout: float) -> None:
+        """Nobody answers while there is no link."""
+        if self.linked and (session := self.session) is not None:
+            with self._unless_gone(session):
+                await super()._collect(get, take, timeout)
+
     async def _fulfil(self, wishes: list[tuple[Declare, Declared]]) -> None:
         async with self._declaring:
             for declare, declared in wishes:
                 session = self.session
                 if session is None or declared.closed or declared.is_there:
                     continue
-                try:
+                with self._unless_gone(session):
                     thing = await self._new_thing(session, declare)
-                except (ClosedError, FabricError):
-                    if session is self.session:
-                        raise
-                else:
                     if session is self.session:
                         await declared.give(thing)
-                # Or the session has gone meanwhile, and this with it: the next one is told of everything anew.
+
+    @contextmanager
+    def _unless_gone(self, session: zenoh.Session) -> Iterator[None]:
+        """What fails since this session has gone meanwhile is no failure: the next one is told of everything anew."""
+        try:
+            yield
+        except (ClosedError, FabricError):
+            if session is self.session:
+                raise

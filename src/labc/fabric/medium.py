@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 Respond = Callable[[bytes], Coroutine[Any, Any, bytes | Sequence[bytes]]]
 Declare = Callable[[zenoh.Session], Any]
+Get = Callable[[zenoh.Session, Any], Any]
 
 CLOSE_WITHIN = 0.6
 _LONGEST = 1e6
@@ -137,7 +138,8 @@ class Medium:
     async def show_presence(self) -> None:
         """Declare this node's own token."""
         self._presence_wanted = True
-        await self._run(self._declare_presence)
+        session = self._session
+        await self._run(lambda: self._declare_presence(session))
 
     def withdraw_presence(self) -> None:
         """Take the token away while the loop does not turn. From any thread; blocks for the engine."""
@@ -145,13 +147,13 @@ class Medium:
         if presence is not None:
             presence.undeclare()
 
-    def _put_goodbye(self) -> None:
-        key = self.keys.goodbye(self.here.id)
-        self._session.put(key, b"", priority=zenoh.Priority.REAL_TIME, express=True)
+    async def _put_goodbye(self) -> None:
+        session, key = self._session, self.keys.goodbye(self.here.id)
+        await self._run(lambda: session.put(key, b"", priority=zenoh.Priority.REAL_TIME, express=True))
 
-    def _declare_presence(self) -> None:
+    def _declare_presence(self, session: zenoh.Session) -> None:
         if self._presence is None and self._presence_wanted:
-            self._presence = self._session.liveliness().declare_token(self.keys.node(self.here))
+            self._presence = session.liveliness().declare_token(self.keys.node(self.here))
 
     # Tokens.
 
@@ -168,7 +170,7 @@ class Medium:
         """The keys of all tokens that match now. With no link to a root, only this node's own."""
         replies: list[Any] = []
         await self._collect(
-            lambda handler: self._session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)),
+            lambda session, handler: session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)),
             replies.append,
             timeout,
         )
@@ -188,7 +190,7 @@ class Medium:
             self._loop, lambda replies: consume([r.ok.payload.to_bytes() for r in replies if r.ok is not None])
         )
         await self._collect(
-            lambda handler: self._session.get(
+            lambda session, handler: session.get(
                 key,
                 handler,
                 payload=question,
@@ -316,7 +318,7 @@ class Medium:
         self._things.discard(thing)
         await self._run(thing.undeclare)
 
-    async def _collect(self, get: Callable[[Any], None], take: Callable[[Any], None], timeout: float) -> None:
+    async def _collect(self, get: Get, take: Callable[[Any], None], timeout: float) -> None:
         """All replies of one ``get``, each told to ``take`` on the engine's thread; they end when the engine drops the
         handler."""
         done: asyncio.Future[None] = self._loop.create_future()
@@ -331,7 +333,8 @@ class Medium:
             except RuntimeError:  # the loop is closed
                 pass
 
-        await self._run(lambda: get(callback(take, finished)))
+        session = self._session
+        await self._run(lambda: get(session, callback(take, finished)))
         try:
             async with asyncio.timeout(timeout + 0.5):
                 await done

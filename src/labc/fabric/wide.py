@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import zenoh
 
@@ -104,7 +103,7 @@ class Wide(LastingMedium):
         if self.linked and self._presence is not None:
             with suppress(TimeoutError, ClosedError, FabricError):
                 async with asyncio.timeout(_GOODBYE_WITHIN):
-                    await self._run(self._put_goodbye)
+                    await self._put_goodbye()
 
     def publish(
         self,
@@ -115,18 +114,15 @@ class Wide(LastingMedium):
         *,
         may_wait: bool = True,
     ) -> None:
-        if self.session is not None:
-            super().publish(key, payload, attachment, encoding, may_wait=may_wait)
+        if (session := self.session) is not None:
+            with self._unless_gone(session):
+                super().publish(key, payload, attachment, encoding, may_wait=may_wait)
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         if self.session is not None:
             super().publish_reliably(key, payload)
 
     # Within.
-
-    async def _collect(self, get: Callable[[Any], None], take: Callable[[Any], None], timeout: float) -> None:
-        if self.linked:
-            await super()._collect(get, take, timeout)
 
     def _opened(self) -> None:
         self._checking = self._loop.create_task(self._catch_up(), name="labc wide declarations")

@@ -51,6 +51,11 @@ class Session:
             raise zenoh.ZError("closed")
         return Thing(self, key)
 
+    def get(self, key: str, handler: Any, **_: Any) -> None:
+        self.asked.set()
+        assert self.answers.wait(10)
+        raise zenoh.ZError("closed")
+
     def declare_subscriber(self, key: str, handler: Any, history: bool = False) -> Thing:
         return Thing(self, f"watch {key}")
 
@@ -151,6 +156,23 @@ def test_a_session_that_goes_while_something_is_declared(closed: bool) -> None:
         assert new.things == ["one"]
         await one.close()
         assert new.things == []
+
+    run(check)
+
+
+def test_a_session_that_goes_while_something_is_asked() -> None:
+    async def check(medium: Made) -> None:
+        assert await medium.ask("a", b"", 1) == []
+        medium.session = old = Session()
+        with pytest.raises(FabricError, match="closed"):
+            await medium.ask("a", b"", 1)
+        old.answers.clear()
+        old.asked.clear()
+        asking = asyncio.create_task(medium.ask("a", b"", 1))
+        await asyncio.to_thread(old.asked.wait, 10)
+        medium.session = None
+        old.answers.set()
+        assert await asking == []
 
     run(check)
 
