@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -21,36 +22,48 @@ logger = logging.getLogger("labc.fabric")
 
 
 class LateSession:
-    """A session that is opened and closed on the worker, again and again. ``session``: None, if there is none now."""
+    """A session that is opened and closed again and again, off the loop. ``session``: None, if there is none now."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._lock = threading.Lock()
         self._opened: list[zenoh.Session] = []
-        """The worker's: what is opened is kept at once, as who waits for it may be cancelled."""
+        """What is opened is kept at once, as who waits for it may be cancelled."""
+        self._closings = 0
         self.session: zenoh.Session | None = None
 
     async def open(self, make: Callable[[], zenoh.Session]) -> zenoh.Session:
-        """Raises zenoh.ZError."""
+        """Raises zenoh.ZError; ClosedError: it was closed meanwhile."""
+        closings = self._closings
 
         def make_and_keep() -> zenoh.Session:
             session = make()
-            self._opened.append(session)
-            return session
+            with self._lock:
+                if closings == self._closings:
+                    self._opened.append(session)
+                    return session
+            session.close()  # type: ignore[no-untyped-call]
+            raise ClosedError("the session was closed before it was open")
 
         self.session = session = await self._worker.run(make_and_keep)
         return session
 
     async def close(self) -> None:
-        """There is none from now on, even if one was being opened. It returns when that is closed."""
+        """There is none from now on, and what is being opened is closed when it is there. It returns when that is done
+        for one that was open; the next one need not wait for it, as the engine may take ten seconds."""
         self.session = None
-        await self._worker.run(self._close_all)
+        with self._lock:
+            self._closings += 1
+            opened, self._opened = self._opened, []
+        if opened:
+            closing = Worker("labc link closes")
+            jobs = [closing.submit(session.close) for session in opened]
+            closing.close()
+            for job in jobs:
+                await job
 
     def engine_objects(self) -> list[Any]:
         return list(self._opened)
-
-    def _close_all(self) -> None:
-        while self._opened:
-            self._opened.pop().close()  # type: ignore[no-untyped-call]
 
 
 class _Watch:

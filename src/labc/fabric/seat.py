@@ -145,8 +145,16 @@ class Seat:
         """Whom the network trusts has changed: if this is the root, drop all links, and take only those again that are
         still good. Others of this host may be first to take its place, which do the same."""
         if self._router is not None:
-            closing = self._worker.submit(self._give_root_up())
-            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._end_root()
+
+    def _end_root(self) -> None:
+        """Without waiting for it, as the next root needs not: the engine may take ten seconds to close a router."""
+        beside = self.root_port is not None  # else it is being furnished
+        worker = Worker("labc root ends") if beside else self._worker
+        ending = worker.submit(self._give_root_up())
+        ending.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if beside:
+            worker.close()
 
     def _start_afresh(self) -> None:
         """A root whose links to other roots were dropped while it was stopped gives its place up, and takes it anew.
@@ -156,8 +164,7 @@ class Seat:
         """
         if self._router is None or time.monotonic() - self._root_link_lost > 2 * _AFTER_RESUME:
             return
-        closing = self._worker.submit(self._give_root_up())
-        closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._end_root()
 
     def _root_link_event(self, event: Any) -> None:
         """On the engine's thread."""

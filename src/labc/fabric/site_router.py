@@ -94,11 +94,13 @@ class SiteRouter(LastingMedium):
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._router.close()
         self.forget_things()
-        while True:
+        complained = False
+        while self.session is None:
             try:
                 await self._open_router()
-                break
             except zenoh.ZError as error:
-                logger.warning("the router can't listen again on %s yet: %s", self.address, error)
+                level = logging.DEBUG if complained else logging.WARNING
+                complained = True
+                logger.log(level, "the router can't listen again on %s yet: %s", self.address, error)
                 await asyncio.sleep(_TAKE_AGAIN)
         await self.declare_all()

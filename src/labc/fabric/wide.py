@@ -27,6 +27,11 @@ from labc.settings import Settings
 
 logger = logging.getLogger("labc.fabric")
 
+_LOOKS = (0.2, 0.5, 1.0)
+"""Seconds after each time that a router is asked whether it is there; it may just have opened."""
+_AFRESH_AFTER = 2.0
+"""Seconds until a new link to a router that says nothing is given up; twice as long after each time."""
+_AFRESH_AFTER_AT_MOST = 60.0
 _FIRST_LINK_WITHIN = 1.0
 """Seconds for which the first who looks around waits for a link to a router."""
 _SPREAD_WITHIN = 1.0
@@ -50,9 +55,12 @@ class Wide(LastingMedium):
         worker, endpoints = Worker("labc wide"), router_endpoints(settings, credentials)
         keys = Keys(settings.network, "wan")
         super().__init__(here, keys, worker, lambda: open_router_link(settings, credentials, endpoints))
-        self._link = RouterLink(settings, credentials, worker, self._opened, on_link)
+        self._link = RouterLink(settings, credentials, worker, self._opened, self._link_changed)
         self._first_look = True
+        self._declaring_all: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
+        self._is_new = False
+        self._afresh_after = _AFRESH_AFTER
         self._on_link = on_link
         self._network = settings.network
 
@@ -71,8 +79,9 @@ class Wide(LastingMedium):
 
     async def close(self) -> None:
         """Leave. Takes at most 0.6 s; what is stuck by then is left to the end of the process."""
-        if self._checking is not None:
-            self._checking.cancel()
+        for task in (self._declaring_all, self._checking):
+            if task is not None:
+                task.cancel()
         await self.leave(self._link.close)
 
     def abandon(self) -> None:
@@ -125,21 +134,43 @@ class Wide(LastingMedium):
     # Within.
 
     def _opened(self) -> None:
-        self._checking = self._loop.create_task(self._catch_up(), name="labc wide declarations")
+        self._is_new = True
+        self._declaring_all = self._loop.create_task(self._declare_all(), name="labc wide declarations")
 
-    async def _catch_up(self) -> None:
-        """Declare what waited, and see whether it is a router of this network."""
+    async def _declare_all(self) -> None:
+        """What waited for a session."""
         try:
             await self.declare_all()
-            if await self._link.wait_linked(_SPREAD_WITHIN) and not await self._is_ours():
-                logger.warning("the router says nothing: it may be one of another network than %r", self._network)
         except ClosedError:
             pass
         except FabricError as error:
             logger.warning("what is offered to other sites can't be told to the router: %s", error)
 
-    async def _is_ours(self) -> bool:
-        return bool(await self.ask(self.keys.roots, b"", _SPREAD_WITHIN))
+    def _link_changed(self, up: bool) -> None:
+        self._on_link(up)
+        if self._checking is not None:
+            self._checking.cancel()
+        if up:
+            self._checking = self._loop.create_task(self._check(), name="labc wide check")
+
+    async def _check(self) -> None:
+        """Start afresh, if the router says nothing: it is one of another network, or the engine has taken the link up
+        again in a way that nothing passes it (seen with Zenoh 1.10.2, where a router was closed and opened anew)."""
+        is_new, self._is_new = self._is_new, False
+        with suppress(ClosedError, FabricError):
+            for pause in _LOOKS:
+                if await self.ask(self.keys.roots, b"", _SPREAD_WITHIN):
+                    self._afresh_after = _AFRESH_AFTER
+                    return
+                await asyncio.sleep(pause)
+            if is_new:
+                level = logging.WARNING if self._afresh_after == _AFRESH_AFTER else logging.DEBUG
+                logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
+                await asyncio.sleep(self._afresh_after)
+                self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)
+            else:
+                logger.info("nothing passes the link to the router since it came back: it is made anew")
+            self.renew()
 
     async def _renew(self) -> None:
         if self.linked:

@@ -240,18 +240,39 @@ def test_what_is_opened_too_late_is_closed() -> None:
         opening = asyncio.create_task(late.open(make))
         await asyncio.to_thread(making.wait, 10)
         opening.cancel()
-        closing = asyncio.create_task(late.close())
-        await asyncio.sleep(0)
+        await late.close()
         made.set()
-        await closing
+        await worker.run(lambda: None)
         assert session.closed
         assert late.session is None
         assert late.engine_objects() == []
-        made.set()
         again = Session()
         assert await late.open(lambda: again) is late.session is again  # type: ignore[arg-type, return-value]
         await late.close()
         assert again.closed
+        worker.close()
+
+    asyncio.run(main())
+
+
+def test_a_session_that_takes_long_to_close_is_in_nobodys_way() -> None:
+    async def main() -> None:
+        worker = Worker("labc test")
+        late, old, new = LateSession(worker), Session(), Session()
+        closing, closes = threading.Event(), threading.Event()
+
+        def close() -> None:
+            closing.set()
+            assert closes.wait(10)
+
+        old.close = close  # type: ignore[method-assign]
+        await late.open(lambda: old)  # type: ignore[arg-type, return-value]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await late.close()
+        assert closing.is_set()
+        assert await late.open(lambda: new) is new  # type: ignore[arg-type, comparison-overlap, return-value]
+        closes.set()
         worker.close()
 
     asyncio.run(main())
