@@ -113,7 +113,7 @@ def open_router(settings: Settings, port: int, carrier: str | None, credentials:
 
 
 def open_router_link(settings: Settings, credentials: Credentials | None, endpoints: Sequence[str]) -> zenoh.Session:
-    """A session with one of these routers between sites. Later it finds another, or the same again, by itself.
+    """A session with one of these routers between sites.
 
     Blocks for some seconds where one takes a connection and says nothing.
 

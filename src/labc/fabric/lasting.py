@@ -102,7 +102,7 @@ class LastingMedium(Medium):
         self._renewing: asyncio.Task[None] | None = None
 
     def renew(self) -> None:
-        """Whom the network trusts has changed: drop all links, and make only those again that are still good.
+        """Drop all links, and make those again that are still good, as when whom the network trusts has changed.
 
         Said again meanwhile, it is done once more afterwards.
         """

@@ -94,7 +94,7 @@ class RouterLink:
         return self.linked
 
     def open(self) -> None:
-        """Begin; it goes on until there is a link, and from then on the engine sees to it by itself."""
+        """Begin; it goes on until there is a link."""
         self._opening = asyncio.create_task(self._open(), name="labc router link")
 
     async def close(self) -> None:

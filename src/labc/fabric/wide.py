@@ -59,7 +59,6 @@ class Wide(LastingMedium):
         self._first_look = True
         self._declaring_all: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
-        self._is_new = False
         self._afresh_after = _AFRESH_AFTER
         self._on_link = on_link
         self._network = settings.network
@@ -134,7 +133,6 @@ class Wide(LastingMedium):
     # Within.
 
     def _opened(self) -> None:
-        self._is_new = True
         self._declaring_all = self._loop.create_task(self._declare_all(), name="labc wide declarations")
 
     async def _declare_all(self) -> None:
@@ -147,29 +145,28 @@ class Wide(LastingMedium):
             logger.warning("what is offered to other sites can't be told to the router: %s", error)
 
     def _link_changed(self, up: bool) -> None:
+        """The engine would take a lost link up again by itself, but sometimes in a way that not all passes it, or
+        nothing (Zenoh 1.10.2, where a router was closed and opened anew): a new session does not."""
         self._on_link(up)
         if self._checking is not None:
             self._checking.cancel()
         if up:
             self._checking = self._loop.create_task(self._check(), name="labc wide check")
+        else:
+            self.renew()
 
     async def _check(self) -> None:
-        """Start afresh, if the router says nothing: it is one of another network, or the engine has taken the link up
-        again in a way that nothing passes it (seen with Zenoh 1.10.2, where a router was closed and opened anew)."""
-        is_new, self._is_new = self._is_new, False
+        """Start afresh, if the router says nothing: it is one of another network, or was just being closed."""
         with suppress(ClosedError, FabricError):
             for pause in _LOOKS:
                 if await self.ask(self.keys.roots, b"", _SPREAD_WITHIN):
                     self._afresh_after = _AFRESH_AFTER
                     return
                 await asyncio.sleep(pause)
-            if is_new:
-                level = logging.WARNING if self._afresh_after == _AFRESH_AFTER else logging.DEBUG
-                logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
-                await asyncio.sleep(self._afresh_after)
-                self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)
-            else:
-                logger.info("nothing passes the link to the router since it came back: it is made anew")
+            level = logging.WARNING if self._afresh_after == _AFRESH_AFTER else logging.DEBUG
+            logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
+            await asyncio.sleep(self._afresh_after)
+            self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)
             self.renew()
 
     async def _renew(self) -> None:
