@@ -149,6 +149,24 @@ def test_topics_of_two_sites(make_lab: MakeLab, route: Route, start_at: StartAt)
         one.exec("labc.at(scope='wan').publish('a', 1, retain=True)")
 
 
+def test_a_limited_topic_stays_in_its_site(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
+    lab = make_lab(2, 1)
+    h1, h2, h3 = lab.hosts
+    route(lab.between)
+    one = start_at(h1, "one", LABC_ACCESS="publish near/**=10.0.0.0/8")
+    two, three = start_at(h2, "two"), start_at(h3, "three")
+    meet([one, two])
+    meet([three])
+    for agent in (two, three):
+        agent.exec("labc.subscribe(received.append, topic='near/*', scope='wan')")
+    one.eval("until(lambda: len(labc.nodes()) == 3)")
+    one.exec("labc.publish('near/x', 'for this site')")
+    one.exec("labc.at(scope='wan').publish('near/x', 'for all')")
+    for agent, expected in ((two, ["for this site", "for all"]), (three, ["for all"])):
+        agent.eval("until(lambda: 'for all' in received)")
+        assert agent.eval("received") == expected
+
+
 def test_publishers_are_held_back_by_another_site(make_lab: MakeLab, route: Route, start_at: StartAt) -> None:
     lab = make_lab(1, 1)
     route(lab.between)

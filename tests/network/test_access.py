@@ -72,6 +72,9 @@ def test_limited_topics_on_one_computer(network: str) -> None:
         a.exec("[labc.publish('news', number) for number in range(1000)]")
         b.eval("until(lambda: [value for value, _ in received] == list(range(1000)))")
         assert a.eval(f"{ROOMS}._topics.refused") == 1
+        for topic in ("ticks", "news"):
+            with pytest.raises(RemoteFailure, match="RefusedError"):
+                a.eval(f"labc.last({topic!r})")
 
 
 def test_a_mistake_is_told_at_the_start(network: str) -> None:

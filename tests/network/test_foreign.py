@@ -106,3 +106,18 @@ def test_a_plain_subscriber_understands_json_of_us(session, network, until) -> N
     assert str(got[0].encoding) == "application/msgpack"
     assert msgspec.msgpack.decode(got[0].payload.to_bytes()) == [[1], {}]
     subscriber.undeclare()
+
+
+def test_what_is_on_no_single_topic_is_on_none(session, network, until) -> None:
+    got: list[Any] = []
+    for topic in ("ticks", "exam/*"):
+        labc.subscribe(lambda text: got.append((labc.current_message().topic, text)), topic=topic)
+    labc.nodes()
+    for key in ("tick$*", "*", "**", "exam/x%2Fy", "exam/*"):
+        put(session, network, key, key, encoding=zenoh.Encoding.ZENOH_STRING)
+    session.put("labc/*/network/topic/ticks", "any network", encoding=zenoh.Encoding.ZENOH_STRING)
+    for key in ("ticks", "exam/x%20y"):
+        put(session, network, key, "end", encoding=zenoh.Encoding.ZENOH_STRING)
+    until(lambda: len(got) >= 2)
+    assert sorted(got) == [("exam/x y", "end"), ("ticks", "end")]
+    assert labc.here.call("core.stats")["topics"]["undecodable"] >= 5

@@ -124,7 +124,7 @@ class Access:
         if (seat := seat_number(person)) is not None:
             return lambda who: seat == (self._here.seat if self._is_own(who) else who.seat)
         target = self._aliases.get(person.lower(), person)
-        if target == LOCALHOST:
+        if target.lower() == LOCALHOST:
             return lambda who: who.within_host
         if (network := _network(target)) is not None:
             return lambda who: self._is_in(who, network)
@@ -186,9 +186,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _network(text: str) -> Network | None:
     try:
-        return ipaddress.ip_network(text, strict=False)
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return ipaddress.ip_network((mapped, network.prefixlen - 96), strict=False) if mapped else network
 
 
 def plain_address(address: str) -> str:

@@ -67,8 +67,9 @@ def _escape_topic(topic: str) -> str:
 
 
 @functools.lru_cache(1024)
-def _unescape_topic(levels: str) -> str:
-    return "/".join(unescape(level) for level in levels.split("/"))
+def _unescape_topic(key: str) -> str | None:
+    levels = [unescape(level) for level in key.split("/")]
+    return None if "*" in key or any("/" in level for level in levels) else "/".join(levels)
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,11 @@ class Keys:
     def topic(self, topic: str) -> str:
         return f"{self.base}/topic/{_escape_topic(topic)}"
 
-    def parse_topic(self, key: str) -> str:
-        """The topic, whatever published it."""
-        return _unescape_topic(key.removeprefix(f"{self.base}/topic/"))
+    def parse_topic(self, key: str) -> str | None:
+        """The topic, whatever published it. None: it is no single one, as of a key with wildcards, or it is another one
+        than the levels of the key say."""
+        prefix = f"{self.base}/topic/"
+        return _unescape_topic(key.removeprefix(prefix)) if key.startswith(prefix) else None
 
     def ask(self, node_id: str) -> str:
         return f"{self.base}/ask/{node_id}"

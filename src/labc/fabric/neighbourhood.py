@@ -21,6 +21,9 @@ logger = logging.getLogger("labc.fabric")
 _SETTLE_WITHIN = 2.0
 _WIDE_SETTLE_WITHIN = 0.5
 """Seconds for which a router may hold up who looks for something."""
+_AWAY_BACK_WITHIN = 4.0
+"""Seconds for which a node of another site is waited for, beside the grace that all have, when the link to a router is
+back: it finds the router by itself, and may have been slower."""
 
 
 class Neighbourhood:
@@ -89,7 +92,7 @@ class Neighbourhood:
         if self._others is None:
             return
         if up:
-            self._others.others.fabric_back(time.monotonic())
+            self._others.others.fabric_back(time.monotonic() + _AWAY_BACK_WITHIN)
             self._changed()
         else:
             self._others.others.fabric_lost()

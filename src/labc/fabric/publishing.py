@@ -45,6 +45,7 @@ class Publishing:
         self._publishers: dict[str, Any] = {}
         self._large_keys: set[str] = set()
         self._bulk: Bulk | None = None
+        self._dropped_before = 0
         self._bulk_ended = asyncio.Event()
         self._held_until = 0.0
         self._early: list[tuple[str, bytes, bytes | None, str]] = []
@@ -60,8 +61,9 @@ class Publishing:
 
     def wait_for_room(self, size: int) -> None:
         """What :meth:`publish` does first: who publishes something large waits a moment, if it is not the loop."""
-        if size >= LARGE and self._bulk is not None and threading.get_ident() != self._loop_thread:
-            self._bulk.wait_for_room()
+        bulk = self._bulk  # another thread may take it away
+        if size >= LARGE and bulk is not None and threading.get_ident() != self._loop_thread:
+            bulk.wait_for_room()
 
     def publish_reliably(self, key: str, payload: bytes) -> None:
         """Wait for room under congestion, without blocking. The caller bounds how much."""
@@ -70,7 +72,8 @@ class Publishing:
     @property
     def dropped(self) -> int:
         """Large messages that were dropped here because the network takes no more."""
-        return self._bulk.dropped if self._bulk else 0
+        bulk = self._bulk
+        return self._dropped_before + (bulk.dropped if bulk else 0)
 
     def hold_until(self, moment: float) -> None:
         """Keep what is published before this time of the loop until then. On the loop."""
@@ -111,6 +114,9 @@ class Publishing:
             bulk, self._bulk = self._bulk, None
         if bulk is not None:
             bulk.close()
+            if not bulk.engine_objects():
+                bulk.drop_rest()  # it has no link, and would try for one again and again
+            self._dropped_before += bulk.dropped
 
     def forget(self) -> None:
         """Let go of the engine's objects."""

@@ -97,6 +97,11 @@ class RouterLink:
         """Begin; it goes on until there is a link."""
         self._opening = asyncio.create_task(self._open(), name="labc router link")
 
+    def prefer_another(self) -> None:
+        """Next time try the one that was first last."""
+        self._places = [*self._places[1:], self._places[0]]
+        self._endpoints = [*self._endpoints[1:], self._endpoints[0]]
+
     async def close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
@@ -143,6 +148,7 @@ class RouterLink:
         first = [*found, *(each for each in self._endpoints if each not in found)]
         try:
             session = await self._late.open(lambda: open_router_link(self._settings, self._credentials, first))
+            self._on_open()  # before it is told of the link
             inbox = Handover[bool](asyncio.get_running_loop(), lambda ups: self._link_events(session, ups))
             info, handler = session.info, callback(lambda event: inbox.put(event.kind == zenoh.SampleKind.PUT))
             self._listener = await self._worker.run(
@@ -152,7 +158,6 @@ class RouterLink:
             logger.debug("no link to a router: %s", error)
             await self._late.close()
             return False
-        self._on_open()
         return True
 
     def _link_events(self, session: zenoh.Session, ups: list[bool]) -> None:

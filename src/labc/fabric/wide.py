@@ -27,8 +27,8 @@ from labc.settings import Settings
 
 logger = logging.getLogger("labc.fabric")
 
-_LOOKS = (0.2, 0.5, 1.0)
-"""Seconds after each time that a router is asked whether it is there; it may just have opened."""
+_LOOKS = ((1.0, 0.2), (1.0, 0.5), (3.0, 0.0))
+"""Seconds in which a router is to say that it is there, and after which it is asked again: it may just have opened."""
 _AFRESH_AFTER = 2.0
 """Seconds until a new link to a router that says nothing is given up; twice as long after each time."""
 _AFRESH_AFTER_AT_MOST = 60.0
@@ -96,6 +96,8 @@ class Wide(LastingMedium):
         """Returns when it can be known who is at other sites, or at the first time a second later."""
         if self._first_look:
             await self._link.wait_linked(_FIRST_LINK_WITHIN)
+            if self._declaring_all is not None:
+                await asyncio.wait([self._declaring_all])
             if self._first_look and self.linked:
                 await self.list_tokens(self.keys.node(self.here), _FIRST_LINK_WITHIN)  # comes behind those of others
             self._first_look = False
@@ -122,7 +124,7 @@ class Wide(LastingMedium):
         *,
         may_wait: bool = True,
     ) -> None:
-        if (session := self.session) is not None:
+        if self.linked and (session := self.session) is not None:
             with self._unless_gone(session):
                 super().publish(key, payload, attachment, encoding, may_wait=may_wait)
 
@@ -147,26 +149,29 @@ class Wide(LastingMedium):
     def _link_changed(self, up: bool) -> None:
         """The engine would take a lost link up again by itself, but sometimes in a way that not all passes it, or
         nothing (Zenoh 1.10.2, where a router was closed and opened anew): a new session does not."""
-        self._on_link(up)
         if self._checking is not None:
             self._checking.cancel()
         if up:
             self._checking = self._loop.create_task(self._check(), name="labc wide check")
         else:
+            self._on_link(False)
             self.renew()
 
     async def _check(self) -> None:
-        """Start afresh, if the router says nothing: it is one of another network, or was just being closed."""
+        """The link counts when the router says something. Otherwise start afresh, with another one if there is: it is
+        one of another network, or was just being closed."""
         with suppress(ClosedError, FabricError):
-            for pause in _LOOKS:
-                if await self.ask(self.keys.roots, b"", _SPREAD_WITHIN):
+            for within, pause in _LOOKS:
+                if await self.ask(self.keys.roots, b"", within):
                     self._afresh_after = _AFRESH_AFTER
+                    self._on_link(True)
                     return
                 await asyncio.sleep(pause)
             level = logging.WARNING if self._afresh_after == _AFRESH_AFTER else logging.DEBUG
             logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
             await asyncio.sleep(self._afresh_after)
             self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)
+            self._link.prefer_another()
             self.renew()
 
     async def _renew(self) -> None:

@@ -40,6 +40,7 @@ class Core:
         directory: Directory,
         pool: Pool,
         fabric: Fabric,
+        unsent: Callable[[], int],
         addresses_of: Callable[[NodeRecord], Awaitable[list[str]]],
     ) -> None:
         self._here = here
@@ -50,6 +51,7 @@ class Core:
         self._directory = directory
         self._pool = pool
         self._fabric = fabric
+        self._unsent = unsent
         self._addresses_of = addresses_of
         self._started = time.time()
         own = (
@@ -130,7 +132,7 @@ class Core:
                 "waiting": sum(row["waiting"] for row in rows),
                 "dropped": sum(row["dropped"] for row in rows),
                 "held_back": sum(row["held_back"] for row in rows),
-                "unsent": self._fabric.dropped,
+                "unsent": self._unsent(),
                 "untold": self._topics.untold,
                 "undecodable": self._topics.undecodable,
                 "refused": self._topics.refused,

@@ -88,7 +88,7 @@ class Rights:
         """``who`` None: this node itself, which may do everything.
 
         Raises:
-            RefusedError: he may not. It is logged, the same once a minute.
+            RefusedError: he may not. It is logged, once a minute for him and the same line of the setting.
         """
         if who is None or not (self.access or dangerous):
             return
@@ -97,16 +97,20 @@ class Rights:
             return
         error = RefusedError(verb, name, str(who), where=self._node, rule=rule)
         with self._noticing:
-            is_due = self._notices.is_due((verb, name, who), time.monotonic())
+            is_due = self._notices.is_due((verb, rule, who), time.monotonic())
         if is_due:
             _LOGGERS[verb].warning("refused: %s", error)
         raise error
 
     def _look_up(self, tell: Callable[[], None]) -> None:
         while True:
-            for name in self.access.names:
-                self._look_one_up(name)
-            self.access.learn(self._known, Ways(()).own_ips())
+            for name in ("", *self.access.names):  # what is known counts while the next one takes its time
+                if name:
+                    self._look_one_up(name)
+                try:
+                    self.access.learn(self._known, Ways(()).own_ips())
+                except OSError as error:
+                    _LOGGERS["call"].warning("the addresses of this computer can't be found out: %s", error)
             tell()
             if self._closed.wait(_LOOK_UP_EVERY):
                 return

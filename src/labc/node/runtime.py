@@ -99,6 +99,7 @@ class Runtime:
             self._neighbourhood.directory,
             self._pool,
             self.fabric,
+            self._unsent,
             self.addresses_of,
         )
         self._listing = Listing(
@@ -271,11 +272,12 @@ class Runtime:
             RefusedError: the settings here don't let this computer publish it.
         """
         scope = options.scope or DEFAULT
+        is_placed = options.host is not None or options.node is not None
         if retain and scope == "wan":
             raise ValueError("publish(retain=True): a value is retained for the network of one site, not for others")
         if limited := self._rights.limits_topic(topic):  # to lanes: on the fabric nobody knows who sends, and who hears
             self._rights.check("publish", topic, Who(within_host=True))
-        elif options.host is None and options.node is None and not is_narrow(scope):
+        elif not is_placed and not is_narrow(scope):
             return self._topics.publish_now(topic, args, kwargs, retain, scope)
         if retain and limited:
             raise ValueError(
@@ -285,7 +287,7 @@ class Runtime:
             raise ValueError(
                 "publish(retain=True): a value is retained for the whole network, not for a scope or a host"
             )
-        nodes = [node.id for node in self._listing.at(options)]
+        nodes = [node.id for node in self._listing.at(options if is_placed else options.but(scope=scope))]
         if not nodes:
             raise self.caller.no_such_node(str(options.node or options.host))
         return self._topics.publish_to(nodes, topic, args, kwargs)
@@ -301,6 +303,9 @@ class Runtime:
         await self._topics.publish_rest(published, topic, args, kwargs, timeout)
 
     async def last(self, topic: str, options: Options) -> Message:
+        if self._rights.limits_topic(topic):  # it may be from anybody, and for others
+            for verb in ("publish", "subscribe"):
+                self._rights.check(verb, topic, Who())
         return await self._topics.last(topic, options.timeout)
 
     async def forget(self, topic: str, options: Options) -> None:
@@ -405,7 +410,7 @@ class Runtime:
             failed=counts.failed,
             refused=counts.refused,
             cancelled=counts.cancelled,
-            unsent=self.fabric.dropped,
+            unsent=self._unsent(),
             undecodable=self._topics.undecodable,
             # to other sites only those with them: the rest has names of nodes that are of this site alone
             lanes=[f"{lane} ({lane.kind})" for lane in self._pool.lanes() if not away or lane.away],
@@ -413,6 +418,9 @@ class Runtime:
             retained_bytes=retained_bytes,
             retained_dropped=retained_dropped,
         )
+
+    def _unsent(self) -> int:
+        return sum(medium.dropped for medium in self._media)
 
     # What the pool of lanes needs: see lanes.connector.Surroundings.
 

@@ -426,17 +426,20 @@ class Topics:
     # Arriving.
 
     def _arrived(self, sinks: Sequence[Sink], publication: Publication) -> None:
-        topic = self._fabric.keys.parse_topic(publication.key)
-        if self._takes(topic, _NOBODY_KNOWS):
-            self._put(sinks, topic, publication.payload, publication.attachment, publication.encoding)
+        self._take(sinks, self._fabric.keys.parse_topic(publication.key), publication)
 
     def _arrived_from_away(self, sinks: Sequence[Sink], publication: Publication) -> None:
         """Over a router. What a node of this site published has come on the fabric as well."""
         sender = sender_id(publication.attachment)
         if self._wide and sender != self._here.id and not (sender and self._is_of_this_site(sender)):
-            topic = self._wide.keys.parse_topic(publication.key)
-            if self._takes(topic, _NOBODY_KNOWS):
-                self._put(sinks, topic, publication.payload, publication.attachment, publication.encoding)
+            self._take(sinks, self._wide.keys.parse_topic(publication.key), publication)
+
+    def _take(self, sinks: Sequence[Sink], topic: str | None, publication: Publication) -> None:
+        if topic is None:  # no labc node publishes so, and nobody could say who may
+            self.undecodable += 1
+            logger.debug("a message with the key %r is on no single topic", publication.key)
+        elif self._takes(topic, _NOBODY_KNOWS):
+            self._put(sinks, topic, publication.payload, publication.attachment, publication.encoding)
 
     def _put(self, sinks: Sequence[Sink], topic: str, payload: bytes, attachment: bytes | None, encoding: str) -> None:
         errors: Sequence[CarryError] = ()

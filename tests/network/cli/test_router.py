@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from agent import Agent
 from keyed import data_of, make_members
 from network.cli.runs import LABC, Begin, Run
 
 from labc.fabric import root_ports
 from labc.settings import ROUTER_PORT
+from labc.testing import python_program
 
 
 @pytest.fixture
@@ -110,6 +112,25 @@ def test_a_router_of_another_network(begin: Begin, network: str, port: int, monk
     monkeypatch.setenv("LABC_ROUTERS", f"127.0.0.1:{port}")
     server = begin("-v", "subscribe", "topic")
     server.expect(re.compile(f"it may be one of another network than '{network}'"), stream="stderr")
+
+
+def test_another_router_is_tried_where_the_first_is_of_another_network(begin: Begin, network: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [int(each.getsockname()[1]) for each in (one, two)]
+    for port, name in zip(ports, (f"{network}-other", network), strict=True):
+        router = begin("router", "--listen", f"127.0.0.1:{port}", "--network", name)
+        router.expect(re.compile("Ctrl-C ends it"), stream="stderr")
+    routers = ",".join(f"127.0.0.1:{port}" for port in ports)
+    with Agent(python_program, "agent", LABC_NETWORK=network, LABC_ROUTERS=routers) as agent:
+        agent.exec("rooms = labc.blocking.portal.node().rooms()")
+        agent.exec("""
+import asyncio
+def answers():
+    asking = rooms.wide.ask(rooms.wide.keys.roots, b"", 1.0)
+    return [each.decode() for each in asyncio.run_coroutine_threadsafe(asking, rooms.loop).result()]
+""")
+        agent.exec("until(answers, timeout=30)", timeout=35)
+        assert agent.eval("answers()") == [f"tcp/127.0.0.1:{ports[1]}"]
 
 
 def test_the_verb_explains_itself() -> None:

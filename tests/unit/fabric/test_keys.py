@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import zenoh
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +83,20 @@ def test_what_is_narrow_is_watched_for_one_host_and_one_digest_and_is_no_offer_t
     assert not zenoh.KeyExpr(keys.narrow_offers_of("5d1e", "another")).intersects(token)
     assert not zenoh.KeyExpr(keys.all_offers).intersects(token)
     assert not zenoh.KeyExpr(keys.all_takers).intersects(token)
+
+
+@pytest.mark.parametrize("key", ["a/*", "a/**", "a/b$*", "$*", "exam/x%2Fy", "exam/%2f"])
+def test_keys_that_are_no_single_topic(key: str) -> None:
+    """Subscribers of several topics would get what is put there, and nobody could say by which rights."""
+    keys = Keys("lab")
+    assert keys.parse_topic(f"{keys.base}/topic/{key}") is None
+
+
+def test_keys_that_are_in_no_topic() -> None:
+    keys = Keys("lab")
+    for key in ("labc/*/network/topic/a", "labc/**", "labc/lab/network/*/a", "labc/lab/network/topic"):
+        assert keys.parse_topic(key) is None
+    assert keys.parse_topic(f"{keys.base}/topic/a@b/%78") == "a@b/x"
 
 
 def test_who_takes_what_is_watched_at_once() -> None:
