@@ -36,6 +36,8 @@ from labc.lanes import Answer, DeadlineError, Lane, Pool
 from labc.settings import Settings
 from labc.wire import Body, decode, encode_arguments
 
+_NEAR_WITHIN = 2.0
+"""Seconds in which the network is to tell which names there are, for "did you mean". It takes some milliseconds."""
 _BEREAVED_WAIT = 0.3
 """How long a call waits for a name whose last provider was lost, instead of ``find_timeout``: long enough for a
 change of root, short enough to tell the caller at once."""
@@ -464,7 +466,7 @@ class Caller:
             details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
         near: list[str] = []
         if not elsewhere and lost is None:
-            near = near_names(name, await self._neighbourhood.offered(0.5))
+            near = near_names(name, await self._neighbourhood.offered(_NEAR_WITHIN))
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
         elif self._neighbourhood.has_no_router and _is_wide(options):

@@ -25,11 +25,11 @@ def near():
 
 @labc.subscribe(topic="status", scope="host")
 def show(text):
-    print("near:", text, flush=True)
+    print(f"near: {text}\\n", end="", flush=True)  # in one piece, as two threads print
 
 @labc.subscribe(topic="**")
 def far(*values):
-    print("far:", *values, flush=True)
+    print(f"far: {values}\\n", end="", flush=True)
 
 labc.serve()
 """
