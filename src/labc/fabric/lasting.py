@@ -98,7 +98,7 @@ class LastingMedium(Medium):
         self._wishes: list[tuple[Declare, Declared]] = []
         self._declaring = asyncio.Lock()
         self._watches: list[_Watch] = []
-        self._stale = False
+        self._stale = self._leaving = False
         self._renewing: asyncio.Task[None] | None = None
 
     def renew(self) -> None:
@@ -107,10 +107,11 @@ class LastingMedium(Medium):
         Said again meanwhile, it is done once more afterwards.
         """
         self._stale = True
-        if self._renewing is None or self._renewing.done():
+        if not self._leaving and (self._renewing is None or self._renewing.done()):
             self._renewing = self._loop.create_task(self._keep_fresh(), name="labc starts afresh")
 
     async def leave(self, close_place: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._leaving = True
         if self._renewing is not None:
             self._renewing.cancel()
         await super().leave(close_place)
@@ -156,8 +157,15 @@ class LastingMedium(Medium):
     async def hide_presence(self) -> None:
         """Take this node's own token away."""
         self._presence_wanted = False
-        if self.session is not None:
-            await self._run(self.withdraw_presence)
+        if (session := self.session) is not None:
+            with self._unless_gone(session):
+                await self._run(self.withdraw_presence)
+
+    async def undeclare(self, thing: Any) -> None:
+        self._things.discard(thing)
+        if (session := self.session) is not None:
+            with self._unless_gone(session):
+                await super().undeclare(thing)
 
     async def declare_all(self) -> None:
         """All that was declared and not closed. Raises FabricError, ClosedError."""

@@ -25,6 +25,8 @@ class Thing:
         session.things.append(key)
 
     def undeclare(self) -> None:
+        if self.session.closed:
+            raise zenoh.ZError("closed")
         self.session.things.remove(self.key)
 
 
@@ -189,6 +191,41 @@ def test_what_could_not_be_declared_is_not_declared_later() -> None:
         assert new.things == []
 
     run(check)
+
+
+def test_what_is_closed_while_its_session_goes() -> None:
+    async def check(medium: Made) -> None:
+        medium.session = session = Session()
+        one, two = await medium.declare_token("one"), await medium.declare_token("two")
+        session.close()
+        with pytest.raises(FabricError, match="closed"):
+            await one.close()
+        medium.session = None
+        await two.close()
+        assert two.closed
+        assert not medium._things
+
+    run(check)
+
+
+def test_it_does_not_start_afresh_while_it_leaves() -> None:
+    async def main() -> None:
+        medium = Made(HERE, Keys("lab", "wan"), Worker("labc test"), lambda: None)  # type: ignore[arg-type, return-value]
+        renewed = False
+
+        async def renew() -> None:
+            nonlocal renewed
+            renewed = True
+
+        async def close() -> None:
+            medium.renew()  # the router goes just now
+            await asyncio.sleep(0)
+
+        medium._renew = renew  # type: ignore[method-assign]
+        await medium.leave(close)
+        assert not renewed
+
+    asyncio.run(main())
 
 
 def test_it_starts_afresh_once_at_a_time() -> None:
