@@ -66,9 +66,11 @@ def take(pattern: str, count: int) -> list[labc.Message]:
 
 def test_who_subscribes_later_gets_the_last_value(serve, until) -> None:
     serve(PUBLISHER)
-    labc.call("retain", "lab/door", "open")
-    labc.call("retain", "lab/door", "closed", by="Ada")
-    labc.call("retain", "lab/window", "open")
+    with labc.messages("lab/*") as live:  # until they have come: who subscribes meanwhile gets the last one live
+        labc.call("retain", "lab/door", "open")
+        labc.call("retain", "lab/door", "closed", by="Ada")
+        labc.call("retain", "lab/window", "open")
+        assert [message.retained for _, message in zip(range(3), live, strict=False)] == [False] * 3
     got = []
 
     @labc.subscribe(topic="lab/*")
