@@ -401,11 +401,12 @@ def test_a_node_that_runs_as_many_calls_as_it_may_still_takes_messages_and_tells
     busy, other = start("busy", LABC_MAX_CALLS="1"), start("other")
     meet([busy, other])
     busy.exec("""
-going = threading.Event()
-labc.register(lambda: going.wait(20), name="wait")
+going, begun = threading.Event(), threading.Event()
+labc.register(lambda: (begun.set(), going.wait(20))[1], name="wait")
 labc.subscribe(received.append, topic="near", scope="host")
 """)
     other.exec("threading.Thread(target=labc.call, args=('wait',), daemon=True).start()")
+    assert busy.eval("begun.wait(10)")  # before a question takes the one place
     other.eval(
         "until(lambda: labc.get_host('localhost', node='busy').core.stats()['calls']['running'] == 2)"
     )  # this one, too
