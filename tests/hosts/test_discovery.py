@@ -142,6 +142,44 @@ def test_by_scan_of_given_ranges(make_lab: MakeLab, begin: StartWith, network: s
     first_call(b, a, time.time(), "multicast blocked, scan of ranges from the new host", within=2.5)
 
 
+def test_a_scan_comes_to_the_end_where_the_system_takes_few_datagrams(
+    make_lab: MakeLab, begin: StartWith, network: str
+) -> None:
+    h1, h2 = blocked(make_lab(2)).hosts
+    a = begin(h1, "a", LABC_DISCOVERY="")
+    offer(a)
+    ip(h1, "addr add 10.99.7.60/32 dev eth0")
+    ip(h2, "route add 10.99.7.0/24 dev eth0")
+    b = begin(h2, "b", LABC_DISCOVERY="scan", LABC_SCAN_RANGES="10.99.7.1-10.99.7.60")
+    b.exec("import labc.discovery.sockets; labc.discovery.sockets._SEND_BUFFER_BYTES = 20_000")
+    first_call(b, a, time.time(), "scan of 60 addresses, one of which answers; the system takes about 50 datagrams in 3 s")
+
+
+def test_while_a_scan_waits_for_empty_addresses_everybody_is_answered(
+    make_lab: MakeLab, begin: StartWith, network: str
+) -> None:
+    (host,) = make_lab(1).hosts
+    a = begin(host, "a", LABC_DISCOVERY="scan")
+    a.exec("labc.blocking.portal.node()")
+    a.exec(f"""
+import socket
+from labc.discovery.description import who_is_there
+def unanswered(seconds):
+    lost, until = 0, time.monotonic() + seconds
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.5)
+        while time.monotonic() < until:
+            sock.sendto(who_is_there(b"a token!"), ("127.0.0.1", {root_ports(network)[0]}))
+            try:
+                sock.recv(2048)
+            except TimeoutError:
+                lost += 1
+            time.sleep(0.02)
+    return lost
+""")
+    assert a.eval("unanswered(6)") == 0  # in which the scan asks 254 addresses twice
+
+
 def test_a_remembered_root_is_found_when_multicast_is_gone(make_lab: MakeLab, begin: StartWith, tmp_path: Path) -> None:
     lab = make_lab(2)
     h1, h2 = lab.hosts

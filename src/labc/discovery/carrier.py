@@ -14,6 +14,7 @@ import selectors
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Set
 from contextlib import suppress
 
@@ -33,6 +34,7 @@ from labc.discovery.sockets import (
     listen_on,
     open_ears,
     open_mouth,
+    open_seeker,
     open_tap,
     send_to_group,
 )
@@ -49,6 +51,8 @@ _LINKS = 1.0
 """Seconds between two looks at the root's links."""
 _CLOSE_WITHIN = 1.0
 _AFTER_FAILURE = 0.5
+_ROOM = 0.05
+"""Seconds until it tries to go on asking when the system takes no more datagrams."""
 _BURST = 100
 """Datagrams of one socket in a row, before the others have their turn."""
 
@@ -96,11 +100,14 @@ class Carrier:
         self._avoided: set[str] = set()
         """The others."""
         self._next_look = self._next_links = 0.0
+        self._unsent: deque[Ask] = deque()
+        """For which the system had no room yet."""
         self._warned: set[str] = set()
         self._started = False
         try:
             self._tap = self._opened(open_tap())
             self._open_mouth()
+            self._seeker = self._opened(open_seeker())
             self._open_ears()
             waker, self._waker = socket.socketpair()
             for end in (waker, self._waker):
@@ -179,10 +186,11 @@ class Carrier:
     def _turn(self, plan: Plan) -> None:
         now = time.monotonic()
         self._look_around(plan, now)
-        for ask in plan.asks(now):
-            self._ask(plan, ask)
+        if not self._unsent:
+            self._unsent.extend(plan.asks(now))
+        self._ask_all(plan)
         self._introduce(plan, now)
-        due = min(plan.next_due(now), self._next_look, self._next_links)
+        due = min(now + _ROOM if self._unsent else plan.next_due(now), self._next_look, self._next_links)
         if self._names:
             due = min(due, self._names.next_due())
         due = max(due, now)
@@ -234,6 +242,13 @@ class Carrier:
         if self._memory.is_news(places, time.time()):
             self._memory.note(places)
 
+    def _ask_all(self, plan: Plan) -> None:
+        """Linux keeps what is for an address where nobody is for 3 s. When it keeps no more, the rest waits."""
+        with suppress(BlockingIOError):
+            while self._unsent:
+                self._ask(plan, self._unsent[0])
+                self._unsent.popleft()
+
     def _ask(self, plan: Plan, ask: Ask) -> None:
         question = plan.question(ask.method)
         if ask.address == EVERYBODY:
@@ -242,12 +257,21 @@ class Carrier:
                     data = plan.sealed(question, each.address) if plan.is_keyed else question
                     send_to_group(self._mouth, data, self._group_port, each.address)
         elif self._may_speak_with(ask.address):
-            self._say(plan, question, (ask.address, ask.port))
+            self._seek(plan, question, (ask.address, ask.port))
         elif ask.method == "hosts" and address_towards(ask.address) in self._avoided:
             self._warn(
                 f"{ask.address}, of the setting hosts, is not asked: the way there is over an interface that the "
                 "setting interfaces does not use"
             )
+
+    def _seek(self, plan: Plan, question: bytes, place: tuple[str, int]) -> None:
+        if (data := self._for(plan, question, place[0])) is not None:
+            try:
+                self._seeker.sendto(data, place)
+            except BlockingIOError:
+                raise
+            except OSError:  # there is no way now; it is asked again
+                pass
 
     def _introduce(self, plan: Plan, now: float) -> None:
         if self._router is None:
@@ -266,7 +290,7 @@ class Carrier:
                 return
             except OSError:  # on Windows: nobody listens where something was sent to
                 continue
-            if sock in (self._mouth, self._ears):
+            if sock in (self._mouth, self._seeker, self._ears):
                 address, port = source
                 if not self._may_speak_with(address):
                     continue
@@ -306,11 +330,15 @@ class Carrier:
         return any(each.address == own for each in self._addresses)
 
     def _say(self, plan: Plan, data: bytes, place: tuple[str, int]) -> None:
-        if plan.is_keyed:
-            if (own := address_towards(place[0])) is None:
-                return
-            data = plan.sealed(data, own)
-        self._send(data, place)
+        if (prepared := self._for(plan, data, place[0])) is not None:
+            self._send(prepared, place)
+
+    def _for(self, plan: Plan, data: bytes, address: str) -> bytes | None:
+        """As it is sent to there; None: there is no way."""
+        if not plan.is_keyed:
+            return data
+        own = address_towards(address)
+        return None if own is None else plan.sealed(data, own)
 
     def _send(self, data: bytes, place: tuple[str, int]) -> None:
         with suppress(OSError):  # there is no way now; it is asked again

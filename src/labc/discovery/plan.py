@@ -19,6 +19,8 @@ from labc.settings import MAX_SCANNED, Settings, address_range
 
 ANSWERS_PER_SECOND = 1000
 """At most; what comes faster is not answered, and counted."""
+_ANSWERS_BURST = 0.1
+"""Seconds whose answers may go at once."""
 WHILE_WAITING = 0.1
 """Seconds between two looks at whom to introduce, while somebody waits for that."""
 SLEPT = 2.0
@@ -62,7 +64,7 @@ class Plan:
         self._addresses: frozenset[Address] = frozenset()
         self._named: set[str] = set()
         """Of the setting `hosts`. In a keyed network an answer from there is good even if addresses are translated."""
-        self._answers_until = now
+        self._answers_until = now - _ANSWERS_BURST
         """Until when the rate of answers has been used up."""
         self.refused_ranges: list[Address] = []
         """Local subnets that are too large to search."""
@@ -193,7 +195,7 @@ class Plan:
 
     def may_answer(self, now: float) -> bool:
         """Whether one more answer can be sent now; it counts as sent, or as not answered."""
-        used = max(self._answers_until, now - 0.1)
+        used = max(self._answers_until, now - _ANSWERS_BURST)
         if used > now:
             self.unanswered += 1
             return False

@@ -13,6 +13,9 @@ SCOUTING_GROUP = "224.0.0.224"
 """That of the engine, too: its own programs ask there."""
 
 _RECEIVE_BUFFER_BYTES = 1 << 18
+_SEND_BUFFER_BYTES = 1 << 20
+"""As Linux counts, some 800 for each datagram that waits until its address is known to have no computer, for 3 s. The
+system may allow less."""
 
 
 def open_tap() -> socket.socket:
@@ -29,7 +32,7 @@ def open_tap() -> socket.socket:
 
 
 def open_mouth(port: int) -> socket.socket:
-    """Asks and answers, from this port. Raises OSError: it is taken."""
+    """Answers, and asks by multicast, from this port. Raises OSError: it is taken."""
     mouth = _datagram_socket()
     try:
         if os.name == "nt":
@@ -41,6 +44,19 @@ def open_mouth(port: int) -> socket.socket:
         mouth.close()
         raise
     return mouth
+
+
+def open_seeker() -> socket.socket:
+    """Asks single addresses. What it sends to those where nobody is fills its buffer, and so can't keep the mouth from
+    answering."""
+    seeker = _datagram_socket()
+    try:
+        seeker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        seeker.bind(("", 0))
+    except OSError:
+        seeker.close()
+        raise
+    return seeker
 
 
 def open_ears(port: int) -> socket.socket:

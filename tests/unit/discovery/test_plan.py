@@ -75,6 +75,11 @@ def test_answers_are_bounded() -> None:
     assert plan.unanswered == 20_000 - answered
 
 
+def test_many_that_ask_at_the_same_moment_are_answered_also_right_after_the_start() -> None:
+    plan = make()
+    assert None not in [plan.take(question(), "10.0.0.2", 100, False, 0.0) for _ in range(50)]
+
+
 def test_the_methods_of_the_settings_and_no_others() -> None:
     assert {ask.method for ask in make(Settings(discovery=())).asks(0.0)} == {NEIGHBOURS}
     plan = make(Settings(discovery=("multicast", "scan"), scan_ranges=("10.0.0.0/29",)))
