@@ -401,12 +401,11 @@ def test_a_node_that_runs_as_many_calls_as_it_may_still_takes_messages_and_tells
     busy, other = start("busy", LABC_MAX_CALLS="1"), start("other")
     meet([busy, other])
     busy.exec("""
-going, begun = threading.Event(), threading.Event()
-labc.register(lambda: (begun.set(), going.wait(20))[1], name="wait")
+going = threading.Event()
+labc.register(lambda: going.wait(20), name="wait")
 labc.subscribe(received.append, topic="near", scope="host")
 """)
     other.exec("threading.Thread(target=labc.call, args=('wait',), daemon=True).start()")
-    assert busy.eval("begun.wait(10)")  # before a question takes the one place
     other.eval(
         "until(lambda: labc.get_host('localhost', node='busy').core.stats()['calls']['running'] == 2)"
     )  # this one, too
@@ -415,6 +414,22 @@ labc.subscribe(received.append, topic="near", scope="host")
     other.exec("for number in range(5): labc.publish('near', number)")
     busy.eval("until(lambda: received == [0, 1, 2, 3, 4])")
     busy.exec("going.set()")
+
+
+def test_what_a_node_tells_of_itself_takes_no_place_of_a_call(start: StartOne) -> None:
+    busy, other = start("busy", LABC_MAX_CALLS="1"), start("other")
+    meet([busy, other])
+    busy.exec('labc.register(lambda: "called", name="quick")')
+    other.exec("""
+ended = threading.Event()
+def ask():
+    while not ended.is_set():
+        labc.get_host("localhost", node="busy").core.stats()
+for _ in range(4):
+    threading.Thread(target=ask, daemon=True).start()
+""")
+    assert other.eval("sorted({labc.call('quick') for _ in range(300)})") == ["called"]
+    other.exec("ended.set()")
 
 
 def test_a_burst_to_a_narrow_subscriber_is_slowed_down_and_not_dropped(start: StartOne) -> None:

@@ -88,6 +88,8 @@ class Provider:
         self._handler_threads = Threads(settings.threads, "labc handler")
         self._processes = Processes(settings.processes)
         self._running: dict[Hashable, _Running] = {}
+        self._own: set[Hashable] = set()
+        """Which of them are labc's own functions."""
         self._leaving = False
         self._counting = threading.Lock()
         self.counts = CallCounts()
@@ -122,11 +124,11 @@ class Provider:
         key = (lane, event.id)
         if registration.run == "thread":
             job = _InThread(self, lane, event, registration, context)
-            self._running[key] = _Running(context, job=job)
+            self._begin(key, _Running(context, job=job))
             self._threads.start(job)
         else:
             serving = self._serve(lane, event, registration, context)
-            self._running[key] = _Running(context, self._loop.create_task(serving, name=f"labc call {request.name}"))
+            self._begin(key, _Running(context, self._loop.create_task(serving, name=f"labc call {request.name}")))
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
         self._cancel((lane, call_id))
@@ -165,8 +167,8 @@ class Provider:
         context = CallContext(request.name, here.host, here.name, here.id, request.timeout, here)
         answering = self._answer(registration, request, _copied(arguments.buffers), context)
         task = self._loop.create_task(answering, name=f"labc call {request.name}")
-        self._running[task] = _Running(context, task)
-        task.add_done_callback(lambda _: self._running.pop(task, None))
+        self._begin(task, _Running(context, task))
+        task.add_done_callback(self._end)
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -195,8 +197,8 @@ class Provider:
         request = Request(name, None, msgspec.Raw(arguments.head))
         answering = self._answer(registration, request, _copied(arguments.buffers), context)
         task = self._loop.create_task(answering, name=f"labc message to {name}")
-        self._running[task] = _Running(context, task)
-        task.add_done_callback(lambda _: self._running.pop(task, None))
+        self._begin(task, _Running(context, task))
+        task.add_done_callback(self._end)
 
     def new_context(self) -> contextvars.Context:
         """For one call."""
@@ -204,10 +206,21 @@ class Provider:
 
     # Within.
 
+    def _begin(self, key: Hashable, running: _Running) -> None:
+        if running.context.name.startswith(_ALWAYS):
+            self._own.add(key)
+        self._running[key] = running
+
+    def _end(self, key: Hashable) -> _Running | None:
+        """From any thread."""
+        if self._own:
+            self._own.discard(key)
+        return self._running.pop(key, None)
+
     def _cancel(self, key: Hashable) -> None:
         """Nobody waits for it any more. Only once: a caller may cancel and then leave, and a second time would tear
         the function from its ``finally``."""
-        running = self._running.pop(key, None)
+        running = self._end(key)
         if running is None:
             return
         running.context.cancel()  # before the task, so that this knows who cancelled it
@@ -219,7 +232,7 @@ class Provider:
 
     def answered(self, lane: Lane, call_id: int, context: CallContext, answer: Body | Failure) -> None:
         """Send it. From any thread."""
-        self._running.pop((lane, call_id), None)
+        self._end((lane, call_id))
         if not context.has_result:
             return  # if it is for the deadline, the caller cancels the call any moment
         if isinstance(answer, Failure):
@@ -303,7 +316,7 @@ class Provider:
     def _admit(self, name: str, caller: NodeRecord | None, who: Who | None) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
-        if len(self._running) >= self._settings.max_calls and not name.startswith(_ALWAYS):
+        if len(self._running) - len(self._own) >= self._settings.max_calls and not name.startswith(_ALWAYS):
             raise OverloadedError(
                 f"{self._here} runs {self._settings.max_calls} calls already (max_calls) and takes no more"
             )
