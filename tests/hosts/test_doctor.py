@@ -227,11 +227,7 @@ labc.blocking.portal.node()
     assert found["sentence"].endswith(f"update {update}")
 
 
-@pytest.mark.timeout(180)  # who finds no port tries for half a minute
-def test_ports_in_use_by_something_else(make_lab: MakeLab, begin: StartWith, examine: Any, network: str) -> None:
-    h1, h2 = make_lab(2).hosts
-    ports = root_ports(network)
-    holder = """
+HOLDER = """
 import socket, sys, time
 kind, *ports = sys.argv[1:]
 held = []
@@ -245,21 +241,42 @@ for port in map(int, ports):
 print("held", flush=True)
 time.sleep(100)
 """
-    begin(h1, "server")
-    for kind, taken in (("tcp", ports[:1]), ("udp", ports[:1]), ("tcp", ports)):
-        with python_program(holder, kind, *map(str, taken), popen=h2.popen) as program:
+
+
+@pytest.fixture
+def found_beside(make_lab: MakeLab, begin: StartWith, examine: Any) -> Callable[..., Any]:
+    """``found_beside("tcp", ports)``: what is found on a host where something else has taken these."""
+
+    def find(kind: str, ports: tuple[int, ...]) -> Any:
+        h1, h2 = make_lab(2).hosts
+        begin(h1, "server")
+        with python_program(HOLDER, kind, *map(str, ports), popen=h2.popen) as program:
             program.expect("held")
-            found = examine(h2, LABC_CONNECT_TIMEOUT="2")
-        if len(taken) > 1:
-            assert "something else may hold them" in found["sentence"], found
-            assert f"{ports[0]}-{ports[-1]}" in found["sentence"]
-        elif kind == "tcp":
-            assert found["well"], found
-            assert found["here"]["root_port"] == ports[1]
-            assert any(f"TCP port {ports[0]} of this computer is held by something else" in r for r in found["remarks"])
-        else:
-            assert found["well"], found
-            assert any(f"does not answer at UDP port {ports[0]}" in r for r in found["remarks"]), found
+            return examine(h2, LABC_CONNECT_TIMEOUT="2")
+
+    return find
+
+
+def test_the_first_port_in_use_by_something_else(found_beside: Callable[..., Any], network: str) -> None:
+    ports = root_ports(network)
+    found = found_beside("tcp", ports[:1])
+    assert found["well"], found
+    assert found["here"]["root_port"] == ports[1]
+    assert any(f"TCP port {ports[0]} of this computer is held by something else" in r for r in found["remarks"])
+
+
+def test_the_datagram_port_in_use_by_something_else(found_beside: Callable[..., Any], network: str) -> None:
+    ports = root_ports(network)
+    found = found_beside("udp", ports[:1])
+    assert found["well"], found
+    assert any(f"does not answer at UDP port {ports[0]}" in r for r in found["remarks"]), found
+
+
+def test_all_ports_in_use_by_something_else(found_beside: Callable[..., Any], network: str) -> None:
+    ports = root_ports(network)
+    found = found_beside("tcp", ports)
+    assert "something else may hold them" in found["sentence"], found
+    assert f"{ports[0]}-{ports[-1]}" in found["sentence"]
 
 
 def test_only_connections_between_programs_are_blocked(

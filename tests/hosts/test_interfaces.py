@@ -93,7 +93,7 @@ def try_call():
     except (labc.NotFoundError, labc.PeerLostError, labc.CallTimeoutError):
         return None
 """)
-    caller.eval(f"until(lambda: try_call() == {provider.name!r})", timeout=20)
+    caller.eval(f"until(lambda: try_call() == {provider.name!r}, 10)", timeout=20)
 
 
 def apart(caller: Agent, provider: Agent) -> None:

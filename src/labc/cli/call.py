@@ -29,7 +29,7 @@ Name = Annotated[
     str,
     typer.Argument(metavar="NAME", callback=before_words, help="The function.", autocompletion=complete_function),
 ]
-Arguments = Annotated[list[str] | None, words("ARGUMENTS")]
+Arguments = Annotated[list[str] | None, words("ARGUMENT")]
 All = Annotated[bool, typer.Option("--all", help="Call it at every node that offers it.", show_default=False)]
 
 

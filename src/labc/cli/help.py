@@ -1,10 +1,10 @@
-"""How the help differs from typer's: flags have no type, and what may be given several times has dots."""
+"""How the help differs from typer's: flags have no type."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 
 class Verb(TyperCommand):
@@ -25,6 +25,4 @@ def _described(params: list[Any]) -> list[Any]:
     for param in params:
         if isinstance(param, TyperOption) and (param.is_flag or param.count):
             param.metavar = ""  # else it would be <bool>
-        elif isinstance(param, TyperArgument) and param.nargs == -1 and not param.required:
-            param.metavar = f"[{(param.metavar or param.name or '').strip('[].')}]..."
     return params

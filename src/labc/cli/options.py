@@ -201,7 +201,9 @@ Perspective = Annotated[
 def words(metavar: str) -> Any:
     """What follows the NAME or TOPIC."""
     return typer.Argument(
-        metavar=metavar, help="JSON where it parses, else text; --key value, --key=value, --flag.", show_default=False
+        metavar=f"[{metavar}]...",
+        help="JSON where it parses, else text; --key value, --key=value, --flag.",
+        show_default=False,
     )
 
 

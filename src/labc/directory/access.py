@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from labc.settings import EVERYBODY, LOCALHOST, NOBODY, Right, Verb, right, seat_number
+from labc.settings import EVERYBODY, LOCALHOST, NOBODY, Right, Verb, plain_person, right, seat_number
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -61,7 +61,7 @@ class Access:
         self, lines: Mapping[str, str], places: Mapping[str, str], aliases: Mapping[str, str], here: Here
     ) -> None:
         self._here = here
-        self._aliases = {alias.lower(): host for alias, host in aliases.items()}
+        self._aliases = {alias.lower(): plain_person(host) for alias, host in aliases.items()}
         self._lines = [_Line(right(key, people), places.get(key, ""), self._test) for key, people in lines.items()]
         self._decided: dict[tuple[Verb, str], list[_Line]] = {}
         self._addresses: dict[str, frozenset[str]] = {}
@@ -124,7 +124,7 @@ class Access:
         if (seat := seat_number(person)) is not None:
             return lambda who: seat == (self._here.seat if self._is_own(who) else who.seat)
         target = self._aliases.get(person.lower(), person)
-        if target.lower() == LOCALHOST:
+        if target == LOCALHOST:
             return lambda who: who.within_host
         if (network := _network(target)) is not None:
             return lambda who: self._is_in(who, network)

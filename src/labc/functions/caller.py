@@ -37,7 +37,7 @@ from labc.settings import Settings
 from labc.wire import Body, decode, encode_arguments
 
 _NEAR_WITHIN = 2.0
-"""Seconds in which the network is to tell which names there are, for "did you mean". It takes some milliseconds."""
+"""Seconds in which the network is to tell which names there are, for "did you mean"."""
 _BEREAVED_WAIT = 0.3
 """How long a call waits for a name whose last provider was lost, instead of ``find_timeout``: long enough for a
 change of root, short enough to tell the caller at once."""

@@ -43,6 +43,8 @@ class Rights:
         self._noticing = threading.Lock()
         self._known: dict[str, list[str]] = {}
         """The addresses of the computers that the setting names, as they were found last."""
+        self._own: Collection[str] = ()
+        """The addresses of this computer."""
         self._failed: set[str] = set()
 
     async def open(self) -> None:
@@ -104,13 +106,14 @@ class Rights:
 
     def _look_up(self, tell: Callable[[], None]) -> None:
         while True:
-            for name in ("", *self.access.names):  # what is known counts while the next one takes its time
-                if name:
-                    self._look_one_up(name)
-                try:
-                    self.access.learn(self._known, Ways(()).own_ips())
-                except OSError as error:
-                    _LOGGERS["call"].warning("the addresses of this computer can't be found out: %s", error)
+            try:
+                self._own = Ways(()).own_ips()
+            except OSError as error:
+                _LOGGERS["call"].warning("the addresses of this computer can't be found out: %s", error)
+            self.access.learn(self._known, self._own)
+            for name in self.access.names:
+                self._look_one_up(name)
+                self.access.learn(self._known, self._own)  # it counts while the next one takes its time
             tell()
             if self._closed.wait(_LOOK_UP_EVERY):
                 return

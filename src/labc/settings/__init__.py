@@ -13,7 +13,7 @@ from labc.settings.places import (
     router_place,
     subnet,
 )
-from labc.settings.rights import EVERYBODY, LOCALHOST, NOBODY, VERBS, Right, Verb, right, seat_number
+from labc.settings.rights import EVERYBODY, LOCALHOST, NOBODY, VERBS, Right, Verb, plain_person, right, seat_number
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "host_place",
     "near_keys",
     "parsed",
+    "plain_person",
     "port_range",
     "project_file",
     "read_text",

@@ -46,10 +46,16 @@ def right(key: str, people: str) -> Right:
     pattern = rest.strip() if verb else key.strip()
     if not _is_pattern(pattern):
         raise EntryError(key, people, _EXPECTED_NAME)
-    found = tuple(dict.fromkeys(map(_person, people.split(","))))
+    found = tuple(dict.fromkeys(map(plain_person, people.split(","))))
     if not all(map(_is_person, found)) or (len(found) > 1 and not {EVERYBODY, NOBODY}.isdisjoint(found)):
         raise EntryError(key, people, _EXPECTED_PEOPLE)
     return Right(key, verb, pattern, found)
+
+
+def plain_person(text: str) -> str:
+    """Names of computers have no case, so nor have the words that stand among them."""
+    text = text.strip()
+    return text.lower() if text.lower() in (EVERYBODY, NOBODY, LOCALHOST) else text
 
 
 def seat_number(person: str) -> int | None:
@@ -104,12 +110,6 @@ def _is_pattern(pattern: str) -> bool:
         return False
     levels = pattern.split("/")
     return all(levels) and all("**" not in level or level == "**" for level in levels)
-
-
-def _person(text: str) -> str:
-    """Names of computers have no case, so nor have the words that stand among them."""
-    text = text.strip()
-    return text.lower() if text.lower() in (EVERYBODY, NOBODY, LOCALHOST) else text
 
 
 def _is_person(text: str) -> bool:
