@@ -161,9 +161,8 @@ class RouterLink:
         return True
 
     def _link_events(self, session: zenoh.Session, ups: list[bool]) -> None:
-        up = ups[-1]
-        if session is not self.session or up == self.linked:
-            return
-        (self._linked.set if up else self._linked.clear)()
-        logger.info("the link to a router is %s", "up" if up else "down")
-        self._on_link(up)
+        for up in ups:  # a link that was lost in between is not what it was
+            if session is self.session and up != self.linked:
+                (self._linked.set if up else self._linked.clear)()
+                logger.info("the link to a router is %s", "up" if up else "down")
+                self._on_link(up)

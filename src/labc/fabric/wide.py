@@ -29,8 +29,9 @@ logger = logging.getLogger("labc.fabric")
 
 _LOOKS = ((1.0, 0.2), (1.0, 0.5), (3.0, 0.0))
 """Seconds in which a router is to say that it is there, and after which it is asked again: it may just have opened."""
-_AFRESH_AFTER = 2.0
-"""Seconds until a new link to a router that says nothing is given up; twice as long after each time."""
+_AFRESH_AFTER = 0.5
+"""Seconds until a new link to a router that says nothing is given up; twice as long after each time. The first time it
+may just be closing: only the second is told."""
 _AFRESH_AFTER_AT_MOST = 60.0
 _FIRST_LINK_WITHIN = 1.0
 """Seconds for which the first who looks around waits for a link to a router."""
@@ -167,7 +168,7 @@ class Wide(LastingMedium):
                     self._on_link(True)
                     return
                 await asyncio.sleep(pause)
-            level = logging.WARNING if self._afresh_after == _AFRESH_AFTER else logging.DEBUG
+            level = logging.WARNING if self._afresh_after == 2 * _AFRESH_AFTER else logging.DEBUG
             logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
             await asyncio.sleep(self._afresh_after)
             self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)

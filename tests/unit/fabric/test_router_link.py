@@ -1,15 +1,16 @@
-"""What the setting ``routers`` says to the engine."""
+"""What the setting ``routers`` says to the engine, and what the engine says of the link."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keyed import make_members
 
 from labc.errors import SettingsError
 from labc.fabric.keyed import secured
-from labc.fabric.router_link import router_endpoints
+from labc.fabric.router_link import RouterLink, router_endpoints
 from labc.settings import Settings
 
 
@@ -41,3 +42,18 @@ def test_what_a_router_lets_pass(tmp_path: Path) -> None:
         assert [policy["subjects"] for policy in access["policies"]] == [[each["id"] for each in access["subjects"]]]
     assert access["subjects"][0]["cert_common_names"] == [credentials.common_name]
     assert secured(None, locally=False) == {}
+
+
+def test_a_link_that_was_lost_is_told_also_when_it_is_there_again() -> None:
+    """The engine tells of both at once. What comes of an older session is nobody's business any more."""
+    told: list[bool] = []
+    settings = Settings.load({}, network="lab", routers=["server.example"])
+    unused: Any = None
+    link = RouterLink(settings, None, unused, lambda: None, told.append)
+    session: Any = object()
+    link._late.session = session
+    link._link_events(session, [True, False, True])
+    link._link_events(session, [True])
+    link._link_events(unused, [False])
+    assert told == [True, False, True]
+    assert link.linked
