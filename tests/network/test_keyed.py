@@ -202,3 +202,24 @@ def test_running_in_it_needs_no_such_library(place: Path, network: str) -> None:
     with python_program(source, env=environment) as program:
         program.expect("1", 20.0)
         assert program.wait() == 0, program.errors
+
+
+def test_a_root_that_begins_afresh_again_and_again_is_without_a_link_for_a_moment_only(
+    place: Path, network: str
+) -> None:
+    """As it does when whom to trust changes. (The engine takes ten seconds now and then, if one lets it.)"""
+    make_members(place, network, ["h1"])
+    with agent_of(place, "h1", "a", network) as a:
+        a.exec("""
+node = labc.blocking.portal.node().rooms()
+fabric = node._media[0]
+def renew():
+    began = time.monotonic()
+    done = threading.Event()
+    node.loop.call_soon_threadsafe(lambda: (fabric.renew(), done.set()))
+    done.wait(10)
+    until(lambda: fabric.linked and fabric.root_port is not None, 20)
+    return time.monotonic() - began
+until(lambda: fabric.root_port is not None)
+""")
+        assert a.eval("max(renew() for _ in range(50))", timeout=40) < 3.0

@@ -8,6 +8,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import zenoh
@@ -21,11 +22,16 @@ from labc.fabric.worker import Worker
 logger = logging.getLogger("labc.fabric")
 
 
+def _close(session: zenoh.Session) -> None:
+    session.close()  # type: ignore[no-untyped-call]
+
+
 class LateSession:
     """A session that is opened and closed again and again, off the loop. ``session``: None, if there is none now."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, close: Callable[[zenoh.Session], None] | None = None) -> None:
         self._worker = worker
+        self._close = close or _close
         self._lock = threading.Lock()
         self._opened: list[zenoh.Session] = []
         """What is opened is kept at once, as who waits for it may be cancelled."""
@@ -42,7 +48,7 @@ class LateSession:
                 if closings == self._closings:
                     self._opened.append(session)
                     return session
-            session.close()  # type: ignore[no-untyped-call]
+            self._close(session)
             raise ClosedError("the session was closed before it was open")
 
         self.session = session = await self._worker.run(make_and_keep)
@@ -57,7 +63,7 @@ class LateSession:
             opened, self._opened = self._opened, []
         if opened:
             closing = Worker("labc link closes")
-            jobs = [closing.submit(session.close) for session in opened]
+            jobs = [closing.submit(partial(self._close, session)) for session in opened]
             closing.close()
             for job in jobs:
                 await job

@@ -18,7 +18,7 @@ import zenoh
 from labc.directory import NodeRecord
 from labc.errors import ClosedError, FabricError
 from labc.fabric.election import Election
-from labc.fabric.engine import callback, linked_routers, open_client, open_router, strangers
+from labc.fabric.engine import callback, close_router, linked_routers, open_client, open_router, strangers
 from labc.fabric.handover import Handover
 from labc.fabric.keyed import realm
 from labc.fabric.keys import Keys
@@ -304,7 +304,7 @@ class Seat:
                     for thing in things:
                         thing.undeclare()
                 finally:
-                    router.close()  # type: ignore[no-untyped-call]
+                    close_router(router)
 
         return end
 

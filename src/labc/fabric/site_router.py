@@ -10,7 +10,7 @@ import zenoh
 
 from labc.directory import NodeRecord
 from labc.errors import FabricError
-from labc.fabric.engine import open_router_link, open_site_router
+from labc.fabric.engine import close_router, open_router_link, open_site_router
 from labc.fabric.keys import Keys
 from labc.fabric.lasting import LastingMedium, LateSession
 from labc.fabric.medium import CLOSE_WITHIN
@@ -44,7 +44,7 @@ class SiteRouter(LastingMedium):
         super().__init__(
             here, keys, worker, lambda: open_router_link(settings, credentials, [self._for_itself(listen)])
         )
-        self._router = LateSession(worker)
+        self._router = LateSession(worker, close_router)
 
     @property
     def linked(self) -> bool:
