@@ -86,13 +86,13 @@ class Directory:
         """This node's own link to its root is gone: what vanishes now tells nothing of the others."""
         self._connected = False
 
-    def fabric_back(self, now: float) -> None:
-        """The link is back, and tokens with it: what stays vanished from here on counts."""
+    def fabric_back(self, moment: float) -> None:
+        """The link is back, and tokens with it: what stays vanished counts from this moment on, now or soon."""
         self._connected = True
         for node in self._nodes.values():
-            node.vanished = None if node.vanished is None else now
+            node.vanished = None if node.vanished is None else moment
         for name in self._names.values():
-            name.offers = {key: None if gone is None else now for key, gone in name.offers.items()}
+            name.offers = {key: None if gone is None else moment for key, gone in name.offers.items()}
 
     # What the lanes see.
 
@@ -175,13 +175,13 @@ class Directory:
         """The nodes that no lane has given up, though they may be slow, or away from the fabric for a moment."""
         return [node.record for node in self._nodes.values() if not node.doubted]
 
-    def standings(self) -> Iterator[Standing]:
+    def standings(self, now: float) -> Iterator[Standing]:
         """All nodes, and how each is seen now; for a :class:`History`."""
         for node in self._nodes.values():
             vanished = node.vanished is not None
             by_lanes = node.doubted or node.quiet_until is not None
-            unknown = vanished and not by_lanes and not self._connected
-            yield Standing(node.record, vanished, None if unknown else vanished or by_lanes)
+            may_come = node.vanished is not None and (not self._connected or now < node.vanished)
+            yield Standing(node.record, vanished, None if may_come and not by_lanes else vanished or by_lanes)
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""

@@ -83,9 +83,9 @@ class WideDirectory(Directory):
         away = [node for node in self.others.alive() if self.others.is_present(node.id)]
         return super().alive() + [node for node in away if not self.is_of_this_site(node.id)]
 
-    def standings(self) -> Iterator[Standing]:
-        yield from super().standings()
-        yield from (each for each in self.others.standings() if not self.is_of_this_site(each.node.id))
+    def standings(self, now: float) -> Iterator[Standing]:
+        yield from super().standings(now)
+        yield from (each for each in self.others.standings(now) if not self.is_of_this_site(each.node.id))
 
     def is_present(self, node_id: str) -> bool:
         return super().is_present(node_id) or self.others.is_present(node_id)

@@ -163,7 +163,8 @@ class Watching:
         """Something has changed, or it is time."""
         if self._history is None or self._closed:
             return
-        for kind, node in self._history.look(self._directory.standings(), time.monotonic()):
+        now = time.monotonic()
+        for kind, node in self._history.look(self._directory.standings(now), now):
             event = _event(kind, node)
             logger.debug("%s", event)
             for inflow in self._inflows:

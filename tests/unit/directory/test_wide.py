@@ -37,7 +37,7 @@ def test_who_is_known_both_ways_is_of_this_site() -> None:
     assert directory.nodes() == asked(directory) == [B]
     assert directory.node("b") == B
     assert [c.node for c in directory.everybody()] == [B]
-    assert [standing.node for standing in directory.standings()] == [B]
+    assert [standing.node for standing in directory.standings(0.0)] == [B]
     assert directory.alive() == [B]
     assert directory.is_of_this_site("b")
 
@@ -104,8 +104,12 @@ def test_without_a_link_to_the_router_nothing_away_is_lost_nor_waited_for() -> N
     assert directory.expire(100.0) == []
     assert directory.alive() == [A]
     assert [(c.node, c.doubtful) for c in directory.candidates("f")] == [(B_AWAY, True)]
-    assert {standing.node: standing.doubtful for standing in directory.standings()} == {A: False, B_AWAY: None}
-    directory.others.fabric_back(now=200.0)
+    doubts = {A: False, B_AWAY: None}
+    assert {standing.node: standing.doubtful for standing in directory.standings(100.0)} == doubts
+    # The link is there; the others have theirs until then.
+    directory.others.fabric_back(moment=200.0)
+    assert {standing.node: standing.doubtful for standing in directory.standings(199.9)} == doubts
+    assert {standing.node: standing.doubtful for standing in directory.standings(200.0)} == doubts | {B_AWAY: True}
     assert directory.expire(200.9) == []
     assert directory.expire(201.0) == [B_AWAY]
     assert directory.nodes() == [A]
