@@ -45,10 +45,14 @@ class _Name:
 
 
 class Directory:
-    """See the module. ``now`` is any clock that only goes forward, in seconds."""
+    """See the module. ``now`` is any clock that only goes forward, in seconds.
 
-    def __init__(self, grace: float) -> None:
+    ``lanes_tell``: a lane that fails tells of its node even while this node's own link is gone.
+    """
+
+    def __init__(self, grace: float, *, lanes_tell: bool = True) -> None:
         self._grace = grace
+        self._lanes_tell = lanes_tell
         self._nodes: dict[str, _Node] = {}
         self._names: dict[str, _Name] = {}
         self._connected = True
@@ -181,7 +185,8 @@ class Directory:
             vanished = node.vanished is not None
             by_lanes = node.doubted or node.quiet_until is not None
             may_come = node.vanished is not None and (not self._connected or now < node.vanished)
-            yield Standing(node.record, vanished, None if may_come and not by_lanes else vanished or by_lanes)
+            unknown = may_come and not (by_lanes and self._lanes_tell)
+            yield Standing(node.record, vanished, None if unknown else vanished or by_lanes)
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""

@@ -20,7 +20,7 @@ class WideDirectory(Directory):
 
     def __init__(self, grace: float) -> None:
         super().__init__(grace)
-        self.others = Directory(grace)
+        self.others = Directory(grace, lanes_tell=False)  # most of their lanes go over the router, too
 
     def is_of_this_site(self, node_id: str) -> bool:
         return super().node(node_id) is not None

@@ -106,6 +106,8 @@ def test_without_a_link_to_the_router_nothing_away_is_lost_nor_waited_for() -> N
     assert [(c.node, c.doubtful) for c in directory.candidates("f")] == [(B_AWAY, True)]
     doubts = {A: False, B_AWAY: None}
     assert {standing.node: standing.doubtful for standing in directory.standings(100.0)} == doubts
+    directory.node_doubted("b")  # as it can't be reached by what leads over the router
+    assert {standing.node: standing.doubtful for standing in directory.standings(100.0)} == doubts
     # The link is there; the others have theirs until then.
     directory.others.fabric_back(moment=200.0)
     assert {standing.node: standing.doubtful for standing in directory.standings(199.9)} == doubts
