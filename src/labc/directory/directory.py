@@ -45,17 +45,15 @@ class _Name:
 
 
 class Directory:
-    """See the module. ``now`` is any clock that only goes forward, in seconds.
+    """See the module. ``now`` is any clock that only goes forward, in seconds."""
 
-    ``lanes_tell``: a lane that fails tells of its node even while this node's own link is gone.
-    """
-
-    def __init__(self, grace: float, *, lanes_tell: bool = True) -> None:
+    def __init__(self, grace: float) -> None:
         self._grace = grace
-        self._lanes_tell = lanes_tell
         self._nodes: dict[str, _Node] = {}
         self._names: dict[str, _Name] = {}
         self._connected = True
+        self._counting = True
+        """Whether what has vanished is lost after the grace."""
 
     # What the fabric sees.
 
@@ -71,7 +69,7 @@ class Directory:
         if node is None or node.vanished is not None:
             return None
         node.vanished = now
-        return self._remove(node_id) if node.doubted and self._connected else None
+        return self._remove(node_id) if node.doubted and self._counting else None
 
     def offer_appeared(self, offer: Offer) -> None:
         if name := self._names.get(offer.name):
@@ -88,15 +86,19 @@ class Directory:
 
     def fabric_lost(self) -> None:
         """This node's own link to its root is gone: what vanishes now tells nothing of the others."""
-        self._connected = False
+        self._connected = self._counting = False
 
-    def fabric_back(self, moment: float) -> None:
-        """The link is back, and tokens with it: what stays vanished counts from this moment on, now or soon."""
+    def fabric_returns(self) -> None:
+        """The link is back, and tokens come with it; what stays vanished counts only from :meth:`fabric_back` on."""
         self._connected = True
+
+    def fabric_back(self, now: float) -> None:
+        """The link is back, and tokens with it: what stays vanished from here on counts."""
+        self._connected = self._counting = True
         for node in self._nodes.values():
-            node.vanished = None if node.vanished is None else moment
+            node.vanished = None if node.vanished is None else now
         for name in self._names.values():
-            name.offers = {key: None if gone is None else moment for key, gone in name.offers.items()}
+            name.offers = {key: None if gone is None else now for key, gone in name.offers.items()}
 
     # What the lanes see.
 
@@ -122,7 +124,7 @@ class Directory:
         if node is None:
             return None
         node.doubted = True
-        return self._remove(node_id) if node.vanished is not None and self._connected else None
+        return self._remove(node_id) if node.vanished is not None and self._counting else None
 
     def offer_denied(self, name: str, node_id: str, now: float) -> None:
         """It says that it does not offer this (any more).
@@ -179,14 +181,18 @@ class Directory:
         """The nodes that no lane has given up, though they may be slow, or away from the fabric for a moment."""
         return [node.record for node in self._nodes.values() if not node.doubted]
 
-    def standings(self, now: float) -> Iterator[Standing]:
+    def standings(self) -> Iterator[Standing]:
         """All nodes, and how each is seen now; for a :class:`History`."""
         for node in self._nodes.values():
             vanished = node.vanished is not None
             by_lanes = node.doubted or node.quiet_until is not None
-            may_come = node.vanished is not None and (not self._connected or now < node.vanished)
-            unknown = may_come and not (by_lanes and self._lanes_tell)
+            unknown = vanished and not by_lanes and not self._counting
             yield Standing(node.record, vanished, None if unknown else vanished or by_lanes)
+
+    def awaits(self, node_id: str) -> bool:
+        """Whether it has vanished, as this node's own link has, and may come back with that."""
+        node = self._nodes.get(node_id)
+        return not self._counting and node is not None and node.vanished is not None
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""
@@ -219,7 +225,7 @@ class Directory:
     def next_expiry(self) -> float | None:
         """When :meth:`expire` has something to do."""
         due = [node.quiet_until for node in self._nodes.values() if node.quiet_until is not None]
-        if self._connected:
+        if self._counting:
             gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
             gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
             gone += [time for name in self._names.values() for time in name.denied.values()]
@@ -232,7 +238,7 @@ class Directory:
         for node in self._nodes.values():
             if node.quiet_until is not None and node.quiet_until <= now:
                 node.quiet_until = None
-        if not self._connected:
+        if not self._counting:
             return []
         limit = now - self._grace
         for name in self._names.values():
@@ -241,6 +247,11 @@ class Directory:
             name.denied = {key: since for key, since in name.denied.items() if since > limit}
         late = [key for key, node in self._nodes.items() if node.vanished is not None and node.vanished <= limit]
         return [self._remove(node_id) for node_id in late]
+
+    def drop(self, node_id: str) -> None:
+        """It is lost, as is known elsewhere."""
+        if node_id in self._nodes:
+            self._remove(node_id)
 
     def _remove(self, node_id: str) -> NodeRecord:
         for name in self._names.values():

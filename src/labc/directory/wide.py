@@ -20,7 +20,7 @@ class WideDirectory(Directory):
 
     def __init__(self, grace: float) -> None:
         super().__init__(grace)
-        self.others = Directory(grace, lanes_tell=False)  # most of their lanes go over the router, too
+        self.others = Directory(grace)
 
     def is_of_this_site(self, node_id: str) -> bool:
         return super().node(node_id) is not None
@@ -28,7 +28,14 @@ class WideDirectory(Directory):
     # What the fabric sees.
 
     def node_vanished(self, node_id: str, now: float) -> NodeRecord | None:
-        return self.unless_known(super().node_vanished(node_id, now))
+        return self._given_up(super().node_vanished(node_id, now))
+
+    def _given_up(self, lost: NodeRecord | None) -> NodeRecord | None:
+        """A node that is lost to its site, this one: None, if it may be at another one. That can't be known while there
+        is no link to the router."""
+        if lost is not None and self.others.awaits(lost.id):
+            self.others.drop(lost.id)
+        return self.unless_known(lost)
 
     def unless_known(self, lost: NodeRecord | None) -> NodeRecord | None:
         """A node that one of the two has given up: None, if the other has not."""
@@ -40,11 +47,14 @@ class WideDirectory(Directory):
         return any([super().node_heard(node_id), self.others.node_heard(node_id)])
 
     def node_quiet(self, node_id: str, until: float) -> bool:
-        return any([super().node_quiet(node_id, until), self.others.node_quiet(node_id, until)])
+        away = not self.others.awaits(node_id) and self.others.node_quiet(node_id, until)
+        return super().node_quiet(node_id, until) or away
 
     def node_doubted(self, node_id: str) -> NodeRecord | None:
-        lost = [super().node_doubted(node_id), self.others.node_doubted(node_id)]
-        return self.unless_known(next(filter(None, lost), None))
+        """While the way over the router is gone, it is no wonder that those who are behind it can't be reached."""
+        away = None if self.others.awaits(node_id) else self.others.node_doubted(node_id)
+        own = super().node_doubted(node_id)
+        return self.unless_known(away) if own is None else self._given_up(own)
 
     def offer_denied(self, name: str, node_id: str, now: float) -> None:
         super().offer_denied(name, node_id, now)
@@ -83,9 +93,9 @@ class WideDirectory(Directory):
         away = [node for node in self.others.alive() if self.others.is_present(node.id)]
         return super().alive() + [node for node in away if not self.is_of_this_site(node.id)]
 
-    def standings(self, now: float) -> Iterator[Standing]:
-        yield from super().standings(now)
-        yield from (each for each in self.others.standings(now) if not self.is_of_this_site(each.node.id))
+    def standings(self) -> Iterator[Standing]:
+        yield from super().standings()
+        yield from (each for each in self.others.standings() if not self.is_of_this_site(each.node.id))
 
     def is_present(self, node_id: str) -> bool:
         return super().is_present(node_id) or self.others.is_present(node_id)
@@ -107,8 +117,9 @@ class WideDirectory(Directory):
         return min((due for due in dues if due is not None), default=None)
 
     def expire(self, now: float) -> list[NodeRecord]:
-        lost = {node.id: node for node in (*super().expire(now), *self.others.expire(now))}
-        return [node for node in lost.values() if self.node(node.id) is None]
+        away = {node.id: node for node in self.others.expire(now)}
+        own = {node.id: node for node in super().expire(now) if self._given_up(node)}
+        return [node for node in (away | own).values() if self.node(node.id) is None]
 
 
 def _joined(own: list[NodeRecord], others: list[NodeRecord]) -> list[NodeRecord]:

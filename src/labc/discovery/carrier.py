@@ -101,13 +101,13 @@ class Carrier:
         """The others."""
         self._next_look = self._next_links = 0.0
         self._unsent: deque[Ask] = deque()
-        """For which the system had no room yet."""
+        """What is left of the search, as the system had no room for it."""
         self._warned: set[str] = set()
         self._started = False
         try:
             self._tap = self._opened(open_tap())
             self._open_mouth()
-            self._seeker = self._opened(open_seeker())
+            self._seeker = self._opened(open_seeker(avoid=self._ports))
             self._open_ears()
             waker, self._waker = socket.socketpair()
             for end in (waker, self._waker):
@@ -186,11 +186,12 @@ class Carrier:
     def _turn(self, plan: Plan) -> None:
         now = time.monotonic()
         self._look_around(plan, now)
-        if not self._unsent:
-            self._unsent.extend(plan.asks(now))
-        self._ask_all(plan)
+        for ask in plan.asks(now):
+            self._ask(plan, ask)
+        self._search(plan, now)
         self._introduce(plan, now)
-        due = min(now + _ROOM if self._unsent else plan.next_due(now), self._next_look, self._next_links)
+        due = min(plan.next_due(now), self._next_look, self._next_links)
+        due = min(due, now + _ROOM if self._unsent else plan.next_search())
         if self._names:
             due = min(due, self._names.next_due())
         due = max(due, now)
@@ -242,12 +243,23 @@ class Carrier:
         if self._memory.is_news(places, time.time()):
             self._memory.note(places)
 
-    def _ask_all(self, plan: Plan) -> None:
+    def _search(self, plan: Plan, now: float) -> None:
         """Linux keeps what is for an address where nobody is for 3 s. When it keeps no more, the rest waits."""
-        with suppress(BlockingIOError):
-            while self._unsent:
-                self._ask(plan, self._unsent[0])
-                self._unsent.popleft()
+        if not self._unsent:
+            self._unsent.extend(plan.searches(now))
+        while self._unsent:
+            ask = self._unsent.popleft()
+            if not self._may_speak_with(ask.address):
+                continue
+            if (data := self._for(plan, plan.question(ask.method), ask.address)) is None:
+                continue
+            try:
+                self._seeker.sendto(data, (ask.address, ask.port))
+            except BlockingIOError:
+                self._unsent.appendleft(ask)
+                return
+            except OSError:  # there is no way now; the next pass comes by again
+                pass
 
     def _ask(self, plan: Plan, ask: Ask) -> None:
         question = plan.question(ask.method)
@@ -257,21 +269,12 @@ class Carrier:
                     data = plan.sealed(question, each.address) if plan.is_keyed else question
                     send_to_group(self._mouth, data, self._group_port, each.address)
         elif self._may_speak_with(ask.address):
-            self._seek(plan, question, (ask.address, ask.port))
+            self._say(plan, question, (ask.address, ask.port))
         elif ask.method == "hosts" and address_towards(ask.address) in self._avoided:
             self._warn(
                 f"{ask.address}, of the setting hosts, is not asked: the way there is over an interface that the "
                 "setting interfaces does not use"
             )
-
-    def _seek(self, plan: Plan, question: bytes, place: tuple[str, int]) -> None:
-        if (data := self._for(plan, question, place[0])) is not None:
-            try:
-                self._seeker.sendto(data, place)
-            except BlockingIOError:
-                raise
-            except OSError:  # there is no way now; it is asked again
-                pass
 
     def _introduce(self, plan: Plan, now: float) -> None:
         if self._router is None:

@@ -121,8 +121,15 @@ class Plan:
         """Whom to ask now; it counts as done."""
         linked = self.acquaintances.linked_addresses()
         asks = self._asking.due(now, linked)
-        if self._scan:
-            asks += self._scan.due(now, linked | {each.address for each in self._addresses})
+        self.asked += len(asks)
+        return asks
+
+    def searches(self, now: float) -> list[Ask]:
+        """The same, of the exhaustive search."""
+        if self._scan is None:
+            return []
+        spared = self.acquaintances.linked_addresses() | {each.address for each in self._addresses}
+        asks = self._scan.due(now, spared)
         self.asked += len(asks)
         return asks
 
@@ -190,8 +197,12 @@ class Plan:
 
     def next_due(self, now: float) -> float:
         """When to look again, if nothing arrives."""
-        due = min(self._asking.next_due(), self._scan.next_due() if self._scan else float("inf"))
+        due = self._asking.next_due()
         return min(due, now + WHILE_WAITING) if self.acquaintances.waiting(now) else due
+
+    def next_search(self) -> float:
+        """When there are more :meth:`searches`."""
+        return self._scan.next_due() if self._scan else float("inf")
 
     def may_answer(self, now: float) -> bool:
         """Whether one more answer can be sent now; it counts as sent, or as not answered."""

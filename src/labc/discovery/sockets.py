@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from labc.discovery.asking import LOOPBACK
@@ -32,7 +32,7 @@ def open_tap() -> socket.socket:
 
 
 def open_mouth(port: int) -> socket.socket:
-    """Answers, and asks by multicast, from this port. Raises OSError: it is taken."""
+    """Asks and answers, from this port. Raises OSError: it is taken."""
     mouth = _datagram_socket()
     try:
         if os.name == "nt":
@@ -46,17 +46,20 @@ def open_mouth(port: int) -> socket.socket:
     return mouth
 
 
-def open_seeker() -> socket.socket:
-    """Asks single addresses. What it sends to those where nobody is fills its buffer, and so can't keep the mouth from
-    answering."""
-    seeker = _datagram_socket()
-    try:
-        seeker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        seeker.bind(("", 0))
-    except OSError:
+def open_seeker(avoid: Collection[int]) -> socket.socket:
+    """Searches, from some port, but none of these. What it sends to addresses where nobody is fills its buffer, and so
+    can't keep the mouth from answering. Raises OSError: there are no sockets left."""
+    while True:
+        seeker = _datagram_socket()
+        try:
+            seeker.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+            seeker.bind(("", 0))
+        except OSError:
+            seeker.close()
+            raise
+        if seeker.getsockname()[1] not in avoid:
+            return seeker
         seeker.close()
-        raise
-    return seeker
 
 
 def open_ears(port: int) -> socket.socket:
@@ -86,12 +89,12 @@ def send_to_group(mouth: socket.socket, data: bytes, port: int, address: str) ->
 
 def address_towards(address: str) -> str | None:
     """The address of this host under which that one reaches it; None: there is no way."""
-    with _datagram_socket() as probe:
-        try:
+    try:
+        with _datagram_socket() as probe:
             probe.connect((address, 9))  # sends nothing
             return str(probe.getsockname()[0])
-        except OSError:
-            return None
+    except OSError:
+        return None
 
 
 def _datagram_socket() -> socket.socket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -199,19 +200,29 @@ def close_router(router: zenoh.Session) -> None:
     The engine works out its routes once more some 0.1 s later. If the task that does so is by then the last that holds
     the router, it waits for its own end, for ten seconds in which no link of this process comes about (Zenoh 1.10.2).
     """
+    if _at_end.is_set():
+        abandon([router])
     try:
         router.close()  # type: ignore[no-untyped-call]
     finally:
         _closed_routers.append(router)
 
 
+_at_end = threading.Event()
+
+
 def _keep_closed_routers() -> None:
-    """At exit, and after fork: nor are these to be released then, see :func:`abandon`."""
-    abandon(list(_closed_routers))
-    _closed_routers.clear()
+    """After fork, and at exit: nor are these to be released then, see :func:`abandon`."""
+    while _closed_routers:
+        abandon([_closed_routers.popleft()])
 
 
-atexit.register(_keep_closed_routers)
+def _end() -> None:
+    _at_end.set()
+    _keep_closed_routers()
+
+
+atexit.register(_end)
 
 
 def _before_fork() -> None:

@@ -53,6 +53,8 @@ class Neighbourhood:
         self._users: Counter[str] = Counter()
         self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._returning: asyncio.TimerHandle | None = None
+        """The end of the time that the others have for coming back to a router."""
         self._closed = False
         self.on_change: Callable[[], None] = lambda: None
         """Called on the loop when anything changes."""
@@ -74,8 +76,9 @@ class Neighbourhood:
         self.wake()
         for task in self._names.values():
             task.cancel()
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._returning):
+            if timer:
+                timer.cancel()
 
     def link_changed(self, up: bool) -> None:
         """This node's own link to its root went or came."""
@@ -91,12 +94,20 @@ class Neighbourhood:
         """The same for the link to a router."""
         if self._others is None:
             return
+        if self._returning is not None:
+            self._returning.cancel()
         if up:
-            self._others.others.fabric_back(time.monotonic() + _AWAY_BACK_WITHIN)
+            self._others.others.fabric_returns()
+            self._returning = self._loop.call_later(_AWAY_BACK_WITHIN, self._others_are_back)
             self._changed()
         else:
             self._others.others.fabric_lost()
             self.on_standing()
+
+    def _others_are_back(self) -> None:
+        if self._others is not None:
+            self._others.others.fabric_back(time.monotonic())
+            self._changed()
 
     def is_of_this_site(self, node_id: str) -> bool:
         """Whether it is known to be, and not only by way of a router."""

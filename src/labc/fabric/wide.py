@@ -176,6 +176,8 @@ class Wide(LastingMedium):
             self.renew()
 
     async def _renew(self) -> None:
+        if self._checking is not None:  # it is of the old link
+            self._checking.cancel()
         if self.linked:
             self._on_link(False)
         try:

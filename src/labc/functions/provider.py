@@ -39,7 +39,8 @@ CheckRight = Callable[[Verb, str, Who | None, bool], None]
 """``check_right(verb, name, who, dangerous)`` raises RefusedError if he may not."""
 
 _ALWAYS = (CORE, "\0")
-"""With what the names of labc's own functions begin. They take no time worth mentioning, and run beside `max_calls`."""
+"""With what the names of labc's own functions begin. They run beside `max_calls`: what a node tells of itself takes no
+time worth mentioning, and what is published to it waits for its handlers, not for its functions."""
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ class _Running(msgspec.Struct, eq=False):
 
 
 class Provider:
-    """Runs this node's functions for callers, at most ``max_calls`` at once."""
+    """Runs this node's functions for callers, at most ``max_calls`` at once, and labc's own beside them."""
 
     def __init__(
         self,

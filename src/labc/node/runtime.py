@@ -303,8 +303,9 @@ class Runtime:
         await self._topics.publish_rest(published, topic, args, kwargs, timeout)
 
     async def last(self, topic: str, options: Options) -> Message:
-        if self._rights.limits_topic(topic):  # it may be for others
-            self._rights.check("subscribe", topic, Who())
+        if self._rights.limits_topic(topic):  # it may be from anybody, and for others
+            for verb in ("publish", "subscribe"):
+                self._rights.check(verb, topic, Who())
         return await self._topics.last(topic, options.timeout)
 
     async def forget(self, topic: str, options: Options) -> None:

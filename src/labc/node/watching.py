@@ -163,8 +163,7 @@ class Watching:
         """Something has changed, or it is time."""
         if self._history is None or self._closed:
             return
-        now = time.monotonic()
-        for kind, node in self._history.look(self._directory.standings(now), now):
+        for kind, node in self._history.look(self._directory.standings(), time.monotonic()):
             event = _event(kind, node)
             logger.debug("%s", event)
             for inflow in self._inflows:

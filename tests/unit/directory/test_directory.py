@@ -119,7 +119,7 @@ def test_without_a_link_nothing_is_lost(directory: Directory) -> None:
     assert directory.next_expiry() is None
     assert offering(directory) == {"a": True, "b": True}
     # The link is back: what does not come back within the grace from now is lost.
-    directory.fabric_back(moment=1000.0)
+    directory.fabric_back(now=1000.0)
     directory.node_appeared(B)
     directory.offer_appeared(Offer("echo", "h2", "b"))
     assert directory.expire(1000.9) == []

@@ -30,7 +30,7 @@ class Watcher:
         """Kind, node id and seconds from the beginning."""
 
     def look(self) -> None:
-        for kind, node in self.history.look(self.directory.standings(self.now), self.now):
+        for kind, node in self.history.look(self.directory.standings(), self.now):
             self.told.append((kind, node.id, round(self.now - 100.0, 3)))
 
     def appear(self, *nodes: NodeRecord) -> None:
@@ -307,7 +307,7 @@ def test_whatever_happens_the_order_is_legal(what: list[tuple[str, object]]) -> 
         assert LEGAL.fullmatch(ends[node.id]), ends[node.id]
         assert node in said_goodbye or "left" not in ends[node.id]
     # In the end the watcher knows what the directory knows.
-    standings = {s.node: s.doubtful for s in watcher.directory.standings(watcher.now)}
+    standings = {s.node: s.doubtful for s in watcher.directory.standings()}
     for node in (A, B):
         last = ends[node.id].split()[-1:] or ["lost"]
         assert (last[0] in ("left", "lost")) == (node not in standings), (ends[node.id], standings)

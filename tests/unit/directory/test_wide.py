@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from labc.directory import NodeRecord, Offer, WideDirectory
 
 A = NodeRecord("a", "h1", "h1", "camera")
@@ -37,7 +39,7 @@ def test_who_is_known_both_ways_is_of_this_site() -> None:
     assert directory.nodes() == asked(directory) == [B]
     assert directory.node("b") == B
     assert [c.node for c in directory.everybody()] == [B]
-    assert [standing.node for standing in directory.standings(0.0)] == [B]
+    assert [standing.node for standing in directory.standings()] == [B]
     assert directory.alive() == [B]
     assert directory.is_of_this_site("b")
 
@@ -93,6 +95,26 @@ def test_a_node_that_vanished_is_lost_when_a_lane_doubts_it() -> None:
     assert directory.node_doubted("b") == B_AWAY
 
 
+def doubts(directory: WideDirectory) -> dict[NodeRecord, bool | None]:
+    return {standing.node: standing.doubtful for standing in directory.standings()}
+
+
+@pytest.mark.parametrize("end", ["killed", "expired"])
+def test_a_node_of_this_site_is_lost_also_while_the_router_that_knew_it_is_away(end: str) -> None:
+    directory = made()
+    directory.node_appeared(B)
+    directory.others.node_appeared(B_AWAY)
+    directory.others.fabric_lost()
+    directory.others.node_vanished("b", now=1.0)
+    if end == "killed":
+        assert directory.node_doubted("b") is None
+        assert directory.node_vanished("b", now=2.0) == B
+    else:
+        assert directory.node_vanished("b", now=2.0) is None
+        assert directory.expire(10.0) == [B]
+    assert directory.nodes() == []
+
+
 def test_without_a_link_to_the_router_nothing_away_is_lost_nor_waited_for() -> None:
     directory = made()
     directory.node_appeared(A)
@@ -104,14 +126,15 @@ def test_without_a_link_to_the_router_nothing_away_is_lost_nor_waited_for() -> N
     assert directory.expire(100.0) == []
     assert directory.alive() == [A]
     assert [(c.node, c.doubtful) for c in directory.candidates("f")] == [(B_AWAY, True)]
-    doubts = {A: False, B_AWAY: None}
-    assert {standing.node: standing.doubtful for standing in directory.standings(100.0)} == doubts
-    directory.node_doubted("b")  # as it can't be reached by what leads over the router
-    assert {standing.node: standing.doubtful for standing in directory.standings(100.0)} == doubts
-    # The link is there; the others have theirs until then.
-    directory.others.fabric_back(moment=200.0)
-    assert {standing.node: standing.doubtful for standing in directory.standings(199.9)} == doubts
-    assert {standing.node: standing.doubtful for standing in directory.standings(200.0)} == doubts | {B_AWAY: True}
+    assert doubts(directory) == {A: False, B_AWAY: None}
+    for link_changes in (lambda: None, directory.others.fabric_returns):
+        link_changes()
+        assert not directory.node_quiet("b", 200.0)  # it can't be reached by what leads over the router
+        assert directory.node_doubted("b") is None
+        assert doubts(directory) == {A: False, B_AWAY: None}
+        assert directory.expire(100.0) == []
+    directory.others.fabric_back(now=200.0)
+    assert doubts(directory) == {A: False, B_AWAY: True}
     assert directory.expire(200.9) == []
     assert directory.expire(201.0) == [B_AWAY]
     assert directory.nodes() == [A]

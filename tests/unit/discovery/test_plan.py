@@ -84,7 +84,7 @@ def test_the_methods_of_the_settings_and_no_others() -> None:
     assert {ask.method for ask in make(Settings(discovery=())).asks(0.0)} == {NEIGHBOURS}
     plan = make(Settings(discovery=("multicast", "scan"), scan_ranges=("10.0.0.0/29",)))
     plan.see_addresses(frozenset({Address("eth0", "10.0.0.1", 24)}), 0.0)
-    found = [ask for tenth in range(5) for ask in plan.asks(tenth / 10)]
+    found = [ask for tenth in range(5) for ask in (*plan.asks(tenth / 10), *plan.searches(tenth / 10))]
     assert {ask.method for ask in found} == {"multicast", "scan", NEIGHBOURS}
     assert "10.0.0.1" not in {ask.address for ask in found}, "its own address"
 
