@@ -5,11 +5,8 @@ The values and their reasons were measured; Zenoh's own defaults stand where not
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -191,38 +188,15 @@ def callback(function: Callable[[Any], None], done: Callable[[], None] | None = 
     return zenoh.handlers.Callback(function, done, indirect=False)
 
 
-_closed_routers: deque[zenoh.Session] = deque(maxlen=32)
-
-
 def close_router(router: zenoh.Session) -> None:
-    """Close it, and keep what is left of it, which is little, until many more have been closed.
+    """Close it, and never release what is left of it, some kilobytes: a router is closed when this process is no root
+    any more, which is seldom.
 
-    The engine works out its routes once more some 0.1 s later. If the task that does so is by then the last that holds
-    the router, it waits for its own end, for ten seconds in which no link of this process comes about (Zenoh 1.10.2).
+    The engine works out its routes now and then, in a task of its own. Who releases a router waits for that task, and
+    sometimes for ten seconds, in which no link of this process comes about (Zenoh 1.10.2).
     """
-    if _at_end.is_set():
-        abandon([router])
-    try:
-        router.close()  # type: ignore[no-untyped-call]
-    finally:
-        _closed_routers.append(router)
-
-
-_at_end = threading.Event()
-
-
-def _keep_closed_routers() -> None:
-    """After fork, and at exit: nor are these to be released then, see :func:`abandon`."""
-    while _closed_routers:
-        abandon([_closed_routers.popleft()])
-
-
-def _end() -> None:
-    _at_end.set()
-    _keep_closed_routers()
-
-
-atexit.register(_end)
+    abandon([router])
+    router.close()  # type: ignore[no-untyped-call]
 
 
 def _before_fork() -> None:
@@ -231,12 +205,12 @@ def _before_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_keep_closed_routers)
+    os.register_at_fork(before=_before_fork)
 
 
 def abandon(things: list[Any]) -> None:
-    """After fork, in the child: never release these. Their threads are in the parent, and releasing them waits
-    for those threads for ever."""
+    """Never release these. After fork, in the child, their threads are in the parent, and releasing them waits for
+    those threads for ever."""
     import ctypes
 
     for thing in things:
