@@ -52,7 +52,7 @@ _LINKS = 1.0
 _CLOSE_WITHIN = 1.0
 _AFTER_FAILURE = 0.5
 _ROOM = 0.05
-"""Seconds until it tries to go on asking when the system takes no more datagrams."""
+"""Seconds until the search tries to go on when the system takes no more datagrams."""
 _BURST = 100
 """Datagrams of one socket in a row, before the others have their turn."""
 

@@ -14,8 +14,8 @@ SCOUTING_GROUP = "224.0.0.224"
 
 _RECEIVE_BUFFER_BYTES = 1 << 18
 _SEND_BUFFER_BYTES = 1 << 20
-"""As Linux counts, some 800 for each datagram that waits until its address is known to have no computer, for 3 s. The
-system may allow less."""
+"""Linux counts more than its length for each datagram that waits until its address is known to have no computer. The
+system may allow less than this."""
 
 
 def open_tap() -> socket.socket:

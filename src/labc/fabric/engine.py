@@ -189,11 +189,11 @@ def callback(function: Callable[[Any], None], done: Callable[[], None] | None = 
 
 
 def close_router(router: zenoh.Session) -> None:
-    """Close it, and never release what is left of it, some kilobytes: a router is closed when this process is no root
-    any more, which is seldom.
+    """Close it, and never release what is left of it, which is little: a process seldom ceases to be a root.
 
     The engine works out its routes now and then, in a task of its own. Who releases a router waits for that task, and
-    sometimes for ten seconds, in which no link of this process comes about (Zenoh 1.10.2).
+    sometimes in vain, for ten seconds in which no link of this process comes about (Zenoh 1.10.2,
+    ``TreesComputationWorker``).
     """
     abandon([router])
     router.close()  # type: ignore[no-untyped-call]
