@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from labc.directory.choosing import Candidate
 from labc.directory.node_events import Standing
@@ -51,9 +52,8 @@ class Directory:
         self._grace = grace
         self._nodes: dict[str, _Node] = {}
         self._names: dict[str, _Name] = {}
-        self._connected = True
-        self._counting = True
-        """Whether what has vanished is lost after the grace."""
+        self._view: Literal["clear", "returning", "gone"] = "clear"
+        """Of the fabric. Only while it is clear, what has vanished is lost after the grace."""
 
     # What the fabric sees.
 
@@ -69,7 +69,7 @@ class Directory:
         if node is None or node.vanished is not None:
             return None
         node.vanished = now
-        return self._remove(node_id) if node.doubted and self._counting else None
+        return self._remove(node_id) if node.doubted and self._view == "clear" else None
 
     def offer_appeared(self, offer: Offer) -> None:
         if name := self._names.get(offer.name):
@@ -86,15 +86,16 @@ class Directory:
 
     def fabric_lost(self) -> None:
         """This node's own link to its root is gone: what vanishes now tells nothing of the others."""
-        self._connected = self._counting = False
+        self._view = "gone"
 
     def fabric_returns(self) -> None:
         """The link is back, and tokens come with it; what stays vanished counts only from :meth:`fabric_back` on."""
-        self._connected = True
+        if self._view == "gone":
+            self._view = "returning"
 
     def fabric_back(self, now: float) -> None:
         """The link is back, and tokens with it: what stays vanished from here on counts."""
-        self._connected = self._counting = True
+        self._view = "clear"
         for node in self._nodes.values():
             node.vanished = None if node.vanished is None else now
         for name in self._names.values():
@@ -124,7 +125,7 @@ class Directory:
         if node is None:
             return None
         node.doubted = True
-        return self._remove(node_id) if node.vanished is not None and self._counting else None
+        return self._remove(node_id) if node.vanished is not None and self._view == "clear" else None
 
     def offer_denied(self, name: str, node_id: str, now: float) -> None:
         """It says that it does not offer this (any more).
@@ -186,18 +187,18 @@ class Directory:
         for node in self._nodes.values():
             vanished = node.vanished is not None
             by_lanes = node.doubted or node.quiet_until is not None
-            unknown = vanished and not by_lanes and not self._counting
+            unknown = vanished and not by_lanes and self._view != "clear"
             yield Standing(node.record, vanished, None if unknown else vanished or by_lanes)
 
     def awaits(self, node_id: str) -> bool:
         """Whether it has vanished, as this node's own link has, and may come back with that."""
         node = self._nodes.get(node_id)
-        return not self._counting and node is not None and node.vanished is not None
+        return self._view != "clear" and node is not None and node.vanished is not None
 
     def is_present(self, node_id: str) -> bool:
         """Whether the fabric vouches for it now."""
         node = self._nodes.get(node_id)
-        return self._connected and node is not None and node.vanished is None
+        return self._view != "gone" and node is not None and node.vanished is None
 
     def candidates(self, name: str, busy: Callable[[str], int] = lambda _: 0) -> list[Candidate]:
         """Who could be asked for ``name``, in no order. ``busy`` tells how many calls a node has not answered.
@@ -225,7 +226,7 @@ class Directory:
     def next_expiry(self) -> float | None:
         """When :meth:`expire` has something to do."""
         due = [node.quiet_until for node in self._nodes.values() if node.quiet_until is not None]
-        if self._counting:
+        if self._view == "clear":
             gone = [node.vanished for node in self._nodes.values() if node.vanished is not None]
             gone += [time for name in self._names.values() for time in name.offers.values() if time is not None]
             gone += [time for name in self._names.values() for time in name.denied.values()]
@@ -238,7 +239,7 @@ class Directory:
         for node in self._nodes.values():
             if node.quiet_until is not None and node.quiet_until <= now:
                 node.quiet_until = None
-        if not self._counting:
+        if self._view != "clear":
             return []
         limit = now - self._grace
         for name in self._names.values():

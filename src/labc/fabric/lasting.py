@@ -168,10 +168,11 @@ class LastingMedium(Medium):
                 await self._run(self.withdraw_presence)
 
     async def undeclare(self, thing: Any) -> None:
-        self._things.discard(thing)
-        if (session := self.session) is not None:
-            with self._unless_gone(session):
-                await super().undeclare(thing)
+        if (session := self.session) is None:
+            self._things.discard(thing)
+            return
+        with self._unless_gone(session):
+            await super().undeclare(thing)
 
     async def declare_all(self) -> None:
         """All that was declared and not closed. Raises FabricError, ClosedError."""

@@ -309,13 +309,14 @@ class Seat:
         return end
 
     def _link_events(self, ups: list[bool]) -> None:
-        up = ups[-1]
-        if not up:
-            _root_ended()
-        (self._linked.set if up else self._linked.clear)()
-        if not up:
-            self._lost.set()
-        self._on_link(up)
+        for up in ups:  # also the engine's own "lost" with its "there again" at once: what was declared went meanwhile
+            if up:
+                self._linked.set()
+            else:
+                _root_ended()
+                self._linked.clear()
+                self._lost.set()
+            self._on_link(up)
 
     async def _keep(self) -> None:
         """Whenever the link is lost, see to it that the host has a root; the session links to it by itself."""

@@ -60,7 +60,8 @@ class Wide(LastingMedium):
         self._first_look = True
         self._declaring_all: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
-        self._afresh_after = _AFRESH_AFTER
+        self._silences = 0
+        """How often in a row a router said nothing."""
         self._on_link = on_link
         self._network = settings.network
 
@@ -164,14 +165,14 @@ class Wide(LastingMedium):
         with suppress(ClosedError, FabricError):
             for within, pause in _LOOKS:
                 if await self.ask(self.keys.roots, b"", within):
-                    self._afresh_after = _AFRESH_AFTER
+                    self._silences = 0
                     self._on_link(True)
                     return
                 await asyncio.sleep(pause)
-            level = logging.WARNING if self._afresh_after == 2 * _AFRESH_AFTER else logging.DEBUG
+            self._silences += 1
+            level = logging.WARNING if self._silences == 2 else logging.DEBUG
             logger.log(level, "the router says nothing: it may be one of another network than %r", self._network)
-            await asyncio.sleep(self._afresh_after)
-            self._afresh_after = min(2 * self._afresh_after, _AFRESH_AFTER_AT_MOST)
+            await asyncio.sleep(min(_AFRESH_AFTER * 2 ** (self._silences - 1), _AFRESH_AFTER_AT_MOST))
             self._link.prefer_another()
             self.renew()
 

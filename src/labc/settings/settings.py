@@ -188,7 +188,7 @@ class Settings:
     max_calls: int = _setting(
         1000,
         kinds.whole_number(1),
-        "Calls that run here at once; further ones are refused with `OverloadedError`.",
+        "Calls that run here at once, beside labc's own; further ones are refused with `OverloadedError`.",
     )
     max_pending_bytes: int = _setting(
         64 << 20,

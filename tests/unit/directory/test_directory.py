@@ -127,6 +127,14 @@ def test_without_a_link_nothing_is_lost(directory: Directory) -> None:
     assert offering(directory) == {"b": False}
 
 
+def test_the_first_link_has_nobody_waited_for(directory: Directory) -> None:
+    """Only a link that was lost brings back who vanished with it."""
+    directory.fabric_returns()
+    directory.node_doubted("a")
+    assert not directory.awaits("a")
+    assert directory.node_vanished("a", 1.0) == A
+
+
 def test_presence_is_what_the_fabric_vouches_for(directory: Directory) -> None:
     assert directory.is_present("a")
     directory.node_doubted("a")

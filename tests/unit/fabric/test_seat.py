@@ -1,4 +1,4 @@
-"""A root that others tell nothing."""
+"""The links of a node to its root, and a root that others tell nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from labc.directory import NodeRecord
 from labc.fabric import seat
+from labc.fabric.seat import Seat
 from labc.node import Node
+from labc.settings import Settings
 
 
 @pytest.fixture
@@ -86,3 +89,15 @@ def test_of_for_ever_silent_roots_it_tries_to_learn_ever_less_often(
     gaps = [later - earlier for earlier, later in itertools.pairwise(opened)]
     assert gaps[1] > 0.5
     assert gaps[2] > 1.0
+
+
+def test_a_link_that_was_lost_is_told_also_when_it_is_there_again() -> None:
+    """The engine tells of both at once; the tokens of all others went and came meanwhile."""
+    told: list[bool] = []
+    unused: Any = None
+    link = Seat(Settings.load({}, network="lab"), NodeRecord("a", "h", "h", "n"), unused, told.append, None)
+    link._link_events([True, False, True])
+    assert told == [True, False, True]
+    assert link.linked
+    link._link_events([True, False])
+    assert not link.linked
