@@ -141,3 +141,34 @@ def test_a_lane_that_takes_nothing_is_not_waited_for_until_the_timeout(serve, un
         server.send_signal(signal.SIGCONT)
     sender.join(10.0)
     assert labc.call("size", b"1") == 1
+
+
+def test_names_are_listed_completely_while_other_threads_compute(serve) -> None:
+    """The engine's end of a listing may overtake what it tells in the asking thread, which waits its turn."""
+    serve(SERVER)
+    labc.call("add", "thing")
+    labc.call("hide", "thing")
+    labc.call("show", "thing")
+    assert labc.call("size", "abc") == 3
+    computing = True
+
+    def compute() -> None:
+        while computing:
+            sum(range(200))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        for _ in range(50):
+            found = labc.blocking.portal.run("test", lambda rooms: rooms._neighbourhood.offered(2.0))
+            assert found == {"add", "hide", "show", "size", "thing"}
+    finally:
+        computing = False
+        thread.join()
+
+
+def test_own_names_are_near_though_nobody_called_them() -> None:
+    labc.register(len, name="length_here")
+    with pytest.raises(labc.NotFoundError) as info:
+        labc.at(find_timeout=0.0).call("lengt_here")
+    assert info.value.near == ("length_here",)

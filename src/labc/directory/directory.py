@@ -154,6 +154,10 @@ class Directory:
     def forget(self, name: str) -> None:
         self._names.pop(name, None)
 
+    def offered(self) -> set[str]:
+        """Those of them that somebody offers."""
+        return {name for name in self._names if self.candidates(name)}
+
     def is_settled(self, name: str) -> bool:
         known = self._names.get(name)
         return known is not None and known.settled

@@ -167,7 +167,13 @@ class Medium:
         return await self._declare(lambda session: session.liveliness().declare_subscriber(key, handler, history=True))
 
     async def list_tokens(self, key: str, timeout: float) -> set[str]:
-        """The keys of all tokens that match now. With no link to a root, only this node's own."""
+        """The keys of all tokens that match now, but for some of those that this node watches, or has declared. With no
+        link to a root, only these.
+
+        The engine tells of them in the thread that asks, and of the others and the end in another, which does not wait
+        (Zenoh 1.10.2, ``Face::interest``). What others tell in answer is complete, and comes in order behind what was
+        told of a watch that began before.
+        """
         replies: list[Any] = []
         await self._collect(
             lambda session, handler: session.liveliness().get(key, handler, timeout=min(timeout, _LONGEST)),

@@ -119,9 +119,10 @@ class Neighbourhood:
         return self._wide is not None and not self._wide.linked
 
     async def offered(self, within: float) -> set[str]:
-        """All names that are offered to this node's site, or by others to this one, as far as is told in time."""
+        """All names that are offered to this node's site, or by others to this one, as far as is told in time. Those
+        that this node itself offers may be missing, see :meth:`Medium.list_tokens`."""
         media: list[Fabric | Wide] = [self._fabric] if self._wide is None else [self._fabric, self._wide]
-        found: set[str] = set()
+        found = self.directory.offered()
         for medium, keys in zip(
             media, await asyncio.gather(*(m.list_tokens(m.keys.all_offers, within) for m in media)), strict=True
         ):

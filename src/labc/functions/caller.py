@@ -466,7 +466,7 @@ class Caller:
             details.append(f"not at {wanted}; it is offered by " + ", ".join(str(c.node) for c in elsewhere[:5]))
         near: list[str] = []
         if not elsewhere and lost is None:
-            near = near_names(name, await self._neighbourhood.offered(_NEAR_WITHIN))
+            near = near_names(name, await self._neighbourhood.offered(_NEAR_WITHIN) | self._provider.listed())
         if not self._fabric.linked:
             details.append("this node has no link to the network just now")
         elif self._neighbourhood.has_no_router and _is_wide(options):

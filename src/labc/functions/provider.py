@@ -109,6 +109,10 @@ class Provider:
     def offers(self, name: str) -> bool:
         return self._find(name) is not None
 
+    def listed(self) -> set[str]:
+        """The names of what this node offers and does not hide."""
+        return {registration.name for registration in self._offered() if registration.listed}
+
     # From the lanes.
 
     def requested(self, lane: Lane, event: Requested) -> None:

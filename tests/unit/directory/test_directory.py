@@ -246,3 +246,12 @@ def test_an_offer_that_was_copied_from_another_host_is_none() -> None:
     assert [candidate.node for candidate in directory.candidates("echo")] == [A]
     directory.offer_appeared(Offer("echo", B.host_id, B.id))
     assert [candidate.node for candidate in directory.candidates("echo")] == [A, B]
+
+
+def test_offered_are_the_watched_names_that_somebody_offers(directory: Directory) -> None:
+    directory.watch("nobody's")
+    assert directory.offered() == {"echo"}
+    directory.offer_vanished(Offer("echo", A.host_id, A.id), now=1.0)
+    directory.offer_vanished(Offer("echo", B.host_id, B.id), now=1.0)
+    directory.expire(1.0 + GRACE)
+    assert directory.offered() == set()
