@@ -43,6 +43,7 @@ from labc.blocking import (
     publish,
     register,
     serve,
+    stream,
     subscribe,
     watch_nodes,
 )
@@ -70,9 +71,20 @@ from labc.errors import (
     SettingsError,
 )
 from labc.eventstreams import BlockingNodeEvents
-from labc.functions import CallContext, Outcome, Registration, current_call
-from labc.node import AsyncAt, FunctionInfo, Node, NodeEvents, NodeInfo, NodeWatch, RemoteFunction
+from labc.functions import CallContext, Incoming, Outcome, Outgoing, Registration, current_call, outgoing
+from labc.node import (
+    AsyncAt,
+    FunctionInfo,
+    Node,
+    NodeEvents,
+    NodeInfo,
+    NodeWatch,
+    RemoteFunction,
+    Stream,
+    StreamWatch,
+)
 from labc.settings import Settings
+from labc.streams import BlockingStream
 from labc.topics import Message, Messages, Sender, Subscription, current_message
 from labc.version import __version__
 from labc.wire import Record
@@ -83,6 +95,7 @@ __all__ = [
     "BlockingCallError",
     "BlockingMessages",
     "BlockingNodeEvents",
+    "BlockingStream",
     "BlockingVerbs",
     "CallContext",
     "CallTimeoutError",
@@ -92,6 +105,7 @@ __all__ = [
     "ForkedError",
     "FunctionInfo",
     "HandshakeError",
+    "Incoming",
     "InvitationError",
     "LabcError",
     "MembershipError",
@@ -105,6 +119,7 @@ __all__ = [
     "NodeWatch",
     "NotFoundError",
     "Outcome",
+    "Outgoing",
     "OutsideError",
     "OverloadedError",
     "PeerLostError",
@@ -117,6 +132,8 @@ __all__ = [
     "Sender",
     "Settings",
     "SettingsError",
+    "Stream",
+    "StreamWatch",
     "Subscription",
     "__version__",
     "aio",
@@ -138,10 +155,12 @@ __all__ = [
     "network",
     "node_events",
     "nodes",
+    "outgoing",
     "ping",
     "publish",
     "register",
     "serve",
+    "stream",
     "subscribe",
     "watch_nodes",
 ]

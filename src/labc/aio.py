@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 from labc.blocking import terminated_by_signal, welcome
 from labc.errors import ClosedError
 from labc.eventstreams import AnyLoopNodeEvents
-from labc.functions import Options, being_spawned, current_call, in_pool
+from labc.functions import Options, being_spawned, current_call, in_pool, outgoing
 from labc.node import AsyncVerbs, Callback, Face, Node, NodeWatch, Operation, Runtime, process
 from labc.portal import portal
 from labc.topics import Message, Messages, current_message
@@ -135,6 +135,7 @@ ping = _verbs.ping
 publish = _verbs.publish
 register = _verbs.register
 serve = _verbs.serve
+stream = _verbs.stream
 subscribe = _verbs.subscribe
 watch_nodes = _verbs.watch_nodes
 
@@ -162,10 +163,12 @@ __all__ = [
     "network",
     "node_events",
     "nodes",
+    "outgoing",
     "ping",
     "publish",
     "register",
     "serve",
+    "stream",
     "subscribe",
     "watch_nodes",
 ]

@@ -10,14 +10,14 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from labc.directory import NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
 from labc.eventstreams import BlockingNodeEvents
-from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
+from labc.functions import Options, Outcome, Receiver, Registration, being_spawned, in_pool
 from labc.node import (
     Callback,
     Face,
@@ -25,14 +25,19 @@ from labc.node import (
     Node,
     NodeInfo,
     NodeWatch,
+    OnEnd,
+    OnItem,
     Registering,
     RemoteFunction,
     Runtime,
+    StreamWatch,
     Verbs,
     check_callback,
+    check_callbacks,
     process,
 )
 from labc.portal import Portal, portal, running_loop
+from labc.streams import BlockingStream
 from labc.topics import Message, Messages, Subscription, check_retain
 
 logger = logging.getLogger("labc")
@@ -82,6 +87,29 @@ class BlockingVerbs(Verbs, Registering):
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)
         return self._portal.call(name, args, kwargs, self._options)
+
+    def stream(
+        self,
+        name: str,
+        /,
+        *args: Any,
+        on_item: OnItem | None = None,
+        on_end: OnEnd | None = None,
+        latest: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        check_name(name)
+        check_callbacks(on_item, on_end)
+        asked = self._portal.node().rooms().caller.prepare(name, args, kwargs, self._options, streams=True)
+
+        def open(rooms: Runtime) -> Awaitable[Receiver]:
+            return rooms.caller.open_stream(asked, latest)
+
+        if on_item is None:
+            return BlockingStream(self._portal, open, name, self._options)
+        watch = StreamWatch(name, on_item, on_end)
+        self._portal.run("stream", lambda rooms: watch.begin(rooms, open))
+        return watch
 
     def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:
         check_name(name)
@@ -270,6 +298,7 @@ ping = _verbs.ping
 publish = _verbs.publish
 register = _verbs.register
 serve = _verbs.serve
+stream = _verbs.stream
 subscribe = _verbs.subscribe
 watch_nodes = _verbs.watch_nodes
 

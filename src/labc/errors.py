@@ -186,11 +186,10 @@ class InvitationError(LabcError, ValueError):
 class BlockingCallError(LabcError, RuntimeError):
     """A blocking verb was used on the node's own event loop, which would wait for itself."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, instead: str = "") -> None:
         self.verb = verb
-        super().__init__(
-            f"labc.{verb}() would block the event loop that has to do its work: use `await labc.aio.{verb}(...)` here"
-        )
+        instead = instead or f"`await labc.aio.{verb}(...)`"
+        super().__init__(f"labc.{verb}() would block the event loop that has to do its work: use {instead} here")
 
 
 class OutsideError(LabcError, LookupError):

@@ -199,7 +199,7 @@ class Portal:
         rooms = node.rooms()
         if rooms.is_here():
             raise BlockingCallError("call")
-        asked = rooms.caller.prepare(name, args, kwargs, options)
+        asked = rooms.caller.prepare(name, args, kwargs, options, streams=True)
         try:
             return rooms.caller.call_directly(asked)
         except Detour as detour:

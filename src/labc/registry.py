@@ -41,6 +41,20 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     )
 
 
+def is_async_generator_function(function: Callable[..., Any]) -> bool:
+    """The same for one that yields asynchronously."""
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(
+        getattr(function, "__call__", None)  # noqa: B004
+    )
+
+
+def is_generator_function(function: Callable[..., Any]) -> bool:
+    """The same for one that yields, in either way."""
+    return is_async_generator_function(function) or any(
+        map(inspect.isgeneratorfunction, (function, getattr(function, "__call__", None)))  # noqa: B004
+    )
+
+
 class Registry(Generic[Entry]):
     """Entries in the order in which they were added. A node attaches to it while it runs, and offers them."""
 

@@ -16,11 +16,11 @@ from labc.topics import Messages
 ASKING = (
     *("at", "call", "call_all", "call_publish", "forget", "functions", "get_host", "last", "nodes", "ping", "publish"),
 )
-FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "subscribe", "watch_nodes")
-NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "subscribe")
-ITERATED = ("messages", "node_events")
+FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "stream", "subscribe", "watch_nodes")
+NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "stream", "subscribe")
+ITERATED = ("messages", "node_events", "stream")
 RETURNS_VERBS = ("at", "get_host")
-HANDLES = ("messages", "register", "subscribe")
+HANDLES = ("messages", "register", "stream", "subscribe")
 """What they return is each face's own."""
 NAMESPACES = ("network", "localhost", "here")
 

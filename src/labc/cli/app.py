@@ -24,6 +24,7 @@ from labc.cli import (
     router,
     serve,
     settings,
+    stream,
     subscribe,
     version,
 )
@@ -65,6 +66,7 @@ def labc_options(
 
 app.command(cls=Verb)(serve.serve)
 app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(call.call)
+app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(stream.stream)
 app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(publish.publish)
 app.command(cls=Verb)(subscribe.subscribe)
 app.command(cls=Verb)(last.last)
@@ -120,9 +122,9 @@ def _open_outputs() -> None:
     """Whatever others send, and wherever it goes: printing it does not fail."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
 
 
 def _usage_sentence(error: typer.TyperException) -> str:

@@ -126,6 +126,9 @@ FindTimeout = Annotated[
     float | None,
     _seconds_option(rf"How long to wait for somebody to offer it. \[default: {_DEFAULTS.find_timeout:g}]"),
 ]
+StreamTimeout = Annotated[
+    float | None, _seconds_option(r"How long each value may take. \[default: as long as it likes]", "--timeout")
+]
 LeaveAfter = Annotated[float | None, _seconds_option(r"Leave after this long. \[default: never]", "--timeout")]
 Host = Annotated[
     str | None,

@@ -2,9 +2,13 @@
 
 from labc.functions.caller import Caller, Detour, Outcome
 from labc.functions.context import CallContext, current_call, find_current_call
+from labc.functions.execution import CallCounts
+from labc.functions.incoming import Incoming
 from labc.functions.options import Options
+from labc.functions.outgoing import Outgoing, outgoing
 from labc.functions.processes import being_spawned, in_pool
-from labc.functions.provider import CallCounts, Provider
+from labc.functions.provider import Provider
+from labc.functions.receiving import EndOfStream, Receiver, Values
 from labc.functions.registration import Registration, Run, make_registration
 
 __all__ = [
@@ -12,14 +16,20 @@ __all__ = [
     "CallCounts",
     "Caller",
     "Detour",
+    "EndOfStream",
+    "Incoming",
     "Options",
     "Outcome",
+    "Outgoing",
     "Provider",
+    "Receiver",
     "Registration",
     "Run",
+    "Values",
     "being_spawned",
     "current_call",
     "find_current_call",
     "in_pool",
     "make_registration",
+    "outgoing",
 ]

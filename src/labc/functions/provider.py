@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import threading
-import time
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from labc.directory import CORE, NodeRecord, Who, near_names, reaches
 from labc.errors import (
-    CallTimeoutError,
+    ArgumentsError,
     CarryError,
     ClosedError,
     LabcError,
     NotFoundError,
     OverloadedError,
     PeerLostError,
-    Ran,
 )
-from labc.functions.context import CallContext, set_current_call
-from labc.functions.processes import ProcessDiedError, Processes, RaisedThereError
+from labc.functions.context import CallContext
+from labc.functions.execution import Call, CallCounts, Execution
+from labc.functions.incoming import Incoming
+from labc.functions.outgoing import Outgoing
+from labc.functions.receiving import Receiver, WayHere
 from labc.functions.registration import Registration
+from labc.functions.sending import Sender
 from labc.functions.threads import Job, Threads
 from labc.lanes import Lane
 from labc.settings import Settings, Verb
-from labc.wire import Body, Failure, Request, Requested, decode_arguments, encode
+from labc.wire import Body, Failure, Request, Requested
 
 logger = logging.getLogger("labc.functions")
 
@@ -43,18 +45,8 @@ _ALWAYS = (CORE, "\0")
 time worth mentioning, and what is published to it waits for its handlers, not for its functions."""
 
 
-@dataclass(slots=True)
-class CallCounts:
-    """Since the node started."""
-
-    served: int = 0
-    failed: int = 0
-    refused: int = 0
-    cancelled: int = 0
-    seconds: float = 0.0
-    """From the arrival of calls to their answers, of all that were served or failed."""
-    longest: float = 0.0
-    """The same, of the one that took longest."""
+_MAX_STREAMS = 64
+"""Among the arguments of one call."""
 
 
 class _Running(msgspec.Struct, eq=False):
@@ -63,6 +55,8 @@ class _Running(msgspec.Struct, eq=False):
     context: CallContext
     task: asyncio.Task[Any] | None = None
     job: Job | None = None
+    values: Sender | None = None
+    """Of a generator."""
 
 
 class Provider:
@@ -81,19 +75,19 @@ class Provider:
         self._settings = settings
         self._find = find
         self._offered = offered
-        self._prepare = prepare
         self._check_right = check_right
         self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
-        self._threads = Threads(settings.threads, "labc function")
+        self._loop_thread = threading.get_ident()
+        self._execution = Execution(here, settings, prepare)
         self._handler_threads = Threads(settings.threads, "labc handler")
-        self._processes = Processes(settings.processes)
         self._running: dict[Hashable, _Running] = {}
         self._own: set[Hashable] = set()
         """Which of them are labc's own functions."""
         self._leaving = False
-        self._counting = threading.Lock()
-        self.counts = CallCounts()
+
+    @property
+    def counts(self) -> CallCounts:
+        return self._execution.counts
 
     @property
     def running(self) -> int:
@@ -119,21 +113,25 @@ class Provider:
         request, peer = event.request, lane.peer
         assert peer is not None
         try:
-            registration = self._admit(request.name, lane.caller, lane.who)
+            registration = self._admit(request.name, lane.caller, lane.who, request)
         except LabcError as error:
-            lane.fail(event.id, self._refused(error))
+            lane.fail(event.id, self._execution.refused(error))
             return
         context = CallContext(
             request.name, peer.host_name, peer.node_name, peer.node_id, request.timeout, lane.caller, lane.who
         )
+        call = Call(registration, context, request, event.buffers)
+        if request.streams or request.want_stream:
+            self._connect(lane, event.id, call)
         key = (lane, event.id)
         if registration.run == "thread":
-            job = _InThread(self, lane, event, registration, context)
-            self._begin(key, _Running(context, job=job))
-            self._threads.start(job)
+            job = _InThread(self, lane, event.id, call)
+            self._begin(key, _Running(context, job=job, values=call.values))
+            self._execution.threads.start(job)
         else:
-            serving = self._serve(lane, event, registration, context)
-            self._begin(key, _Running(context, self._loop.create_task(serving, name=f"labc call {request.name}")))
+            serving = self._serve(lane, event.id, call)
+            task = self._loop.create_task(serving, name=f"labc call {request.name}")
+            self._begin(key, _Running(context, task, values=call.values))
 
     def cancelled(self, lane: Lane, call_id: int) -> None:
         self._cancel((lane, call_id))
@@ -149,36 +147,88 @@ class Provider:
         running = self._running.copy()
         for key in running:
             self._cancel(key)
-        self._processes.close()
-        self._threads.close()
+        self._execution.close()
         self._handler_threads.close()
         tasks = [entry.task for entry in running.values() if entry.task is not None]
         await asyncio.gather(
-            self._threads.ended(within),
+            self._execution.threads.ended(within),
             self._handler_threads.ended(within),
             *([asyncio.wait(tasks, timeout=within)] if tasks else []),
         )
 
     # From this node itself.
 
-    async def call_here(self, name: str, arguments: Body, timeout: float) -> Body:
+    async def call_here(self, name: str, arguments: Body, timeout: float, outgoing: Sequence[Outgoing] = ()) -> Body:
         """The same for a caller in this very node; what would be a failure on a lane is raised, and a TimeoutError."""
+        request = Request(name, timeout, msgspec.Raw(arguments.head), len(outgoing))
+        call = self._new_call_here(request, arguments)
+        with self._connected_here(call, outgoing):
+            return await self._call_here(call)
+
+    async def stream_here(
+        self, name: str, arguments: Body, values: Receiver, latest: bool, outgoing: Sequence[Outgoing] = ()
+    ) -> None:
+        """The same for a generator; returns when it has come to its end, and ``values`` has all that it gave."""
+        request = Request(name, None, msgspec.Raw(arguments.head), len(outgoing), want_stream=True, latest=latest)
+        call = self._new_call_here(request, arguments)
+        ended: asyncio.Future[None] = self._loop.create_future()
+
+        def finish(failure: Failure | None) -> None:
+            if ended.done():
+                return
+            if failure is None:
+                ended.set_result(None)
+            else:
+                ended.set_exception(failure.to_exception())
+
+        with self._connected_here(call, outgoing):
+            call.values = sender = Sender(self._loop, WayHere(values, finish), latest=latest)
+            task = self._loop.create_task(self._execution.give(call), name=f"labc call {name}")
+            self._begin(task, _Running(call.context, task, values=sender))
+            task.add_done_callback(self._end)
+            values.begin(self._soon(sender.granted))
+            try:
+                await ended
+            except asyncio.CancelledError:
+                self._cancel(task)
+                raise
+
+    def _new_call_here(self, request: Request, arguments: Body) -> Call:
         here = self._here
-        request = Request(name, timeout, msgspec.Raw(arguments.head))
         try:
-            registration = self._admit(name, None, None)
+            registration = self._admit(request.name, None, None, request)
         except LabcError as error:
-            raise self._refused(error).to_exception() from None
+            raise self._execution.refused(error).to_exception() from None
         context = CallContext(request.name, here.host, here.name, here.id, request.timeout, here)
-        answering = self._answer(registration, request, _copied(arguments.buffers), context)
-        task = self._loop.create_task(answering, name=f"labc call {request.name}")
+        return Call(registration, context, request, _copied(arguments.buffers))
+
+    @contextmanager
+    def _connected_here(self, call: Call, outgoing: Sequence[Outgoing]) -> Iterator[None]:
+        """The streams among its arguments, to who sends them in this very node."""
+        pairs: list[tuple[Sender, Receiver]] = []
+        for number, each in enumerate(outgoing, 1):
+            receiver = self._new_receiver(call, number)
+            sender = each.send(self._here, self._handler_threads, WayHere(receiver))
+            receiver.begin(self._soon(sender.granted))
+            pairs.append((sender, receiver))
+            call.incoming = (*call.incoming, Incoming(receiver, self._is_on_loop))
+        try:
+            yield
+        finally:
+            for sender, receiver in pairs:
+                sender.close()
+                receiver.ended(ClosedError("the call that this stream belongs to is over"))
+
+    async def _call_here(self, call: Call) -> Body:
+        name, context = call.context.name, call.context
+        task = self._loop.create_task(self._execution.answer(call), name=f"labc call {name}")
         self._begin(task, _Running(context, task))
         task.add_done_callback(self._end)
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
             if task.cancelled():  # not the caller, but the call: by close()
-                raise ClosedError(f"the node {here.name!r} was closed while {name!r} ran") from None
+                raise ClosedError(f"the node {self._here.name!r} was closed while {name!r} ran") from None
             self._cancel(task)
             raise
         if not context.has_result:
@@ -196,20 +246,27 @@ class Provider:
         try:
             registration = self._admit(name, None if sender.caller is self._here else sender.caller, sender.who)
         except LabcError:
-            self._count("refused")
+            self._execution.count("refused")
             raise
         context = CallContext(name, sender.host, sender.node, sender.node_id, None, sender.caller, sender.who)
         request = Request(name, None, msgspec.Raw(arguments.head))
-        answering = self._answer(registration, request, _copied(arguments.buffers), context)
-        task = self._loop.create_task(answering, name=f"labc message to {name}")
+        call = Call(registration, context, request, _copied(arguments.buffers))
+        task = self._loop.create_task(self._execution.answer(call), name=f"labc message to {name}")
         self._begin(task, _Running(context, task))
         task.add_done_callback(self._end)
 
-    def new_context(self) -> contextvars.Context:
-        """For one call."""
-        return self._context.copy()
-
     # Within.
+
+    def _soon(self, granted: Callable[[int, int], None]) -> Callable[[int, int], object]:
+        """Not at once: who gives credit may be at work with what it is for."""
+        return lambda items, size: self._loop.call_soon(granted, items, size)
+
+    def _new_receiver(self, call: Call, channel: int) -> Receiver:
+        where = f"the stream {channel} of {call.context.name}()"
+        return Receiver(self._loop, where, self._settings.stream_items, self._settings.stream_bytes)
+
+    def _is_on_loop(self) -> bool:
+        return threading.get_ident() == self._loop_thread
 
     def _begin(self, key: Hashable, running: _Running) -> None:
         if running.context.name.startswith(_ALWAYS):
@@ -229,11 +286,13 @@ class Provider:
         if running is None:
             return
         running.context.cancel()  # before the task, so that this knows who cancelled it
-        self._count("cancelled")
+        if running.values is not None:
+            running.values.close()
+        self._execution.count("cancelled")
         if running.task is not None:
             running.task.cancel()
         if running.job is not None:
-            self._threads.abandon(running.job)
+            self._execution.threads.abandon(running.job)
 
     def answered(self, lane: Lane, call_id: int, context: CallContext, answer: Body | Failure) -> None:
         """Send it. From any thread."""
@@ -247,70 +306,35 @@ class Provider:
             lane.reply(call_id, answer)
         except CarryError as error:
             logger.warning("%s can't be answered: %s", context, error)
-            lane.fail(call_id, self._failure(error))
+            lane.fail(call_id, self._execution.failure(error))
 
-    async def _serve(
-        self, lane: Lane, event: Requested, registration: Registration[..., Any], context: CallContext
-    ) -> None:
-        answer = await self._answer(registration, event.request, event.buffers, context)
-        self.answered(lane, event.id, context, answer)
+    async def _serve(self, lane: Lane, call_id: int, call: Call) -> None:
+        if call.values is not None:
+            await self._execution.give(call)
+        else:
+            self.answered(lane, call_id, call.context, await self._execution.answer(call))
 
-    async def _answer(
-        self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
-    ) -> Body | Failure:
-        if registration.run == "thread":
-            return await self._threads.run(
-                self.new_context(), lambda: self.answer_in_thread(registration, request, buffers, context)
-            )
-        try:
-            args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
-        except BaseException as error:  # a type of the user's may do anything, even sys.exit()
-            return self._refused(error)
-        try:
-            self._enter(context)  # this task's own context
-            if registration.run == "loop":
-                result = registration.function(*args, **kwargs)
-                if asyncio.iscoroutine(result):
-                    result = await result
-            else:
-                result = await self._processes.run(context, registration.function, args, kwargs)
-        except asyncio.CancelledError as error:
-            if context.cancelled:
-                raise
-            return self._raised(context, error)  # the function's own doing
-        except ProcessDiedError as error:
-            self._count("failed", context)
-            return self._failure(PeerLostError(f"the process that ran {context.name!r} on {self._here}", str(error)))
-        except RaisedThereError as error:
-            return self._raised(context, error, error.failure)
-        except BaseException as error:
-            if isinstance(error, GeneratorExit) and self._loop.is_closed():
-                raise  # the loop ended before it
-            if isinstance(error, CarryError) and registration.run == "process":
-                return self._uncarried(context, error)
-            return self._raised(context, error)
-        finally:
-            context.finished = True
-        return self._encoded(context, result)
+    def serve_in_thread(self, lane: Lane, call_id: int, call: Call) -> None:
+        """The same for a plain function or generator, in a thread."""
+        execution = self._execution
+        if call.values is not None:
+            execution.new_context().run(execution.give_in_thread, call)
+        else:
+            answer = execution.new_context().run(execution.answer_in_thread, call)
+            self.answered(lane, call_id, call.context, answer)
 
-    def answer_in_thread(
-        self, registration: Registration[..., Any], request: Request, buffers: Any, context: CallContext
-    ) -> Body | Failure:
-        """Run a plain function, in a thread and a context of its own."""
-        if not self._leaving and context.cancelled:  # while it waited for a thread: nobody waits for it any more
-            return self._failure(CallTimeoutError(context.name, 0.0, where=str(self._here), ran="no"), ran="no")
-        try:
-            args, kwargs = registration.signature.bind(*decode_arguments(request.arguments, buffers))
-        except BaseException as error:  # a type of the user's may do anything, even sys.exit()
-            return self._refused(error)
-        try:
-            self._enter(context)
-            result = registration.function(*args, **kwargs)
-        except BaseException as error:  # also SystemExit: a function must not end its provider
-            return self._raised(context, error)
-        finally:
-            context.finished = True
-        return self._encoded(context, result)
+    def _connect(self, lane: Lane, call_id: int, call: Call) -> None:
+        """Its streams to the lane."""
+        request = call.request
+        for channel in range(1, request.streams + 1):
+            receiver = self._new_receiver(call, channel)
+            call.incoming = (*call.incoming, Incoming(receiver, self._is_on_loop))
+            lane.streams.add_inlet(call_id, channel, receiver)
+            receiver.begin(partial(lane.give_credit, call_id, channel))
+        if request.want_stream:
+            way = lane.outlet(call_id, 0, partial(self._end, (lane, call_id)))
+            call.values = Sender(self._loop, way, latest=request.latest)
+            lane.streams.add_outlet(call_id, 0, call.values)
 
     def sees(self, caller: NodeRecord | None, registration: Registration[..., Any]) -> bool:
         """Whether the function exists for this caller; None: this node itself."""
@@ -318,7 +342,9 @@ class Provider:
             return True
         return registration.scope != "node" and reaches(registration.scope, self._here, caller)
 
-    def _admit(self, name: str, caller: NodeRecord | None, who: Who | None) -> Registration[..., Any]:
+    def _admit(
+        self, name: str, caller: NodeRecord | None, who: Who | None, request: Request | None = None
+    ) -> Registration[..., Any]:
         if self._leaving:
             raise PeerLostError(str(self._here), "it is leaving the network", ran="no")
         if len(self._running) - len(self._own) >= self._settings.max_calls and not name.startswith(_ALWAYS):
@@ -331,82 +357,36 @@ class Provider:
             raise NotFoundError(name, near=near, nodes=1, hosts=1, detail=f"{self._here} does not")
         if not name.startswith("\0"):  # whose parts are looked at where they are taken
             self._check_right("call", name, who, registration.dangerous)
+        _check_streams(registration, request)
         return registration
-
-    def _enter(self, context: CallContext) -> None:
-        self._prepare()
-        set_current_call(context)
-
-    def _encoded(self, context: CallContext, result: Any) -> Body | Failure:
-        try:
-            body = encode(result, where=f"the result of {context.name}()")
-        except CarryError as error:
-            return self._uncarried(context, error)
-        except BaseException as error:  # of the value: a property that raises, a dict that another thread changes
-            return self._raised(context, error)
-        self._count("served", context)
-        return body
-
-    def _count(
-        self, what: Literal["served", "failed", "refused", "cancelled"], context: CallContext | None = None
-    ) -> None:
-        """``context``: of a call that has been answered."""
-        counts = self.counts
-        with self._counting:
-            setattr(counts, what, getattr(counts, what) + 1)
-            if context is not None:
-                seconds = time.monotonic() - context.began
-                counts.seconds += seconds
-                counts.longest = max(counts.longest, seconds)
-
-    def _refused(self, error: BaseException) -> Failure:
-        self._count("refused")
-        return self._failure(error, ran="no")
-
-    def _raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
-        """``failure``: the error as it was told by another process."""
-        self._count("failed", context)
-        failure = failure or self._failure(error)
-        logger.warning("%s raised %s: %s", context, failure.type, failure.message, exc_info=error)
-        # An error of labc's own that the function let through is not about this call.
-        here = self._here
-        return msgspec.structs.replace(failure, error="RemoteError", fields={}, host=here.host, node=here.name)
-
-    def _uncarried(self, context: CallContext, error: CarryError) -> Failure:
-        logger.warning("%s can't be answered: %s", context, error)
-        self._count("failed", context)
-        return self._failure(error)
-
-    def _failure(self, error: BaseException, ran: Ran = "yes") -> Failure:
-        return Failure.from_exception(error, host=self._here.host, node=self._here.name, ran=ran)
 
 
 class _InThread:
     """A call from a lane that a thread serves, from its arguments to its answer."""
 
-    __slots__ = ("_context", "_event", "_lane", "_provider", "_registration", "abandoned")
+    __slots__ = ("_call", "_call_id", "_lane", "_provider", "abandoned")
 
-    def __init__(
-        self,
-        provider: Provider,
-        lane: Lane,
-        event: Requested,
-        registration: Registration[..., Any],
-        context: CallContext,
-    ) -> None:
+    def __init__(self, provider: Provider, lane: Lane, call_id: int, call: Call) -> None:
         self.abandoned = False
         self._provider = provider
         self._lane = lane
-        self._event = event
-        self._registration = registration
-        self._context = context
+        self._call_id = call_id
+        self._call = call
 
     def run(self) -> None:
-        event, provider = self._event, self._provider
-        answer = provider.new_context().run(
-            provider.answer_in_thread, self._registration, event.request, event.buffers, self._context
-        )
-        provider.answered(self._lane, event.id, self._context, answer)
+        self._provider.serve_in_thread(self._lane, self._call_id, self._call)
+
+
+def _check_streams(registration: Registration[..., Any], request: Request | None) -> None:
+    """Whether it can be called in this way; None: by who waits for no answer. Raises ArgumentsError."""
+    name = registration.name
+    wants_stream = request is not None and request.want_stream
+    if registration.yields and not wants_stream:
+        raise ArgumentsError(name, f"it yields its values one by one: read them with stream({name!r}, ...)")
+    if registration.run == "process" and (wants_stream or (request is not None and request.streams)):
+        raise ArgumentsError(name, "it runs in a process of its own, which has no streams")
+    if request is not None and request.streams > _MAX_STREAMS:
+        raise ArgumentsError(name, f"{request.streams} outgoing streams; at most {_MAX_STREAMS} are possible")
 
 
 def _copied(buffers: tuple[Any, ...]) -> tuple[Any, ...]:

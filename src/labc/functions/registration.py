@@ -8,7 +8,14 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from labc.directory import DEFAULT, Scope, check_function_name, check_scope
 from labc.functions.signature import Signature
-from labc.registry import Handle, Registry, is_coroutine_function, plain
+from labc.registry import (
+    Handle,
+    Registry,
+    is_async_generator_function,
+    is_coroutine_function,
+    is_generator_function,
+    plain,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +46,8 @@ class Registration(Handle[P, R]):
         """Whether it could harm the computer: then on an open network programs of other computers may call it only if
         the setting ``access`` names it."""
         self.signature = Signature(name, function)
+        self.yields = is_generator_function(function)
+        """Whether it gives values one by one, to be read with ``stream``."""
 
     def close(self) -> None:
         """Offer the function no more. Calls that are running go on. Closing twice is harmless."""
@@ -66,13 +75,15 @@ def make_registration(
     if not callable(function):
         raise TypeError(f"register() takes a function, not {function!r}")
     name = check_function_name(name if name is not None else _own_name(function))
-    is_coroutine = is_coroutine_function(function)
+    is_coroutine = is_coroutine_function(function) or is_async_generator_function(function)
     chosen: Run = run or ("loop" if is_coroutine else "thread")
     if chosen not in ("loop", "thread", "process"):
         raise ValueError(f"register({name!r}, run={run!r}): expected 'loop', 'thread' or 'process'")
     if is_coroutine and chosen != "loop":
         raise ValueError(f"register({name!r}, run={run!r}): an async function runs on the loop")
     if chosen == "process":
+        if is_generator_function(function):
+            raise ValueError(f"register({name!r}, run={run!r}): a generator runs in a thread or on the loop")
         _check_importable(function, name)
     check_scope(scope, f"register({name!r})")
     registration = Registration(registry, function, name, chosen, scope, bool(listed))

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -19,6 +22,7 @@ from labc.errors import HandshakeError, LabcError, OverloadedError, PeerLostErro
 from labc.lanes.addresses import LOOPBACKS
 from labc.lanes.cut import is_cut
 from labc.lanes.deadlines import Deadlines
+from labc.lanes.streams import Streams, StreamWay
 from labc.lanes.tls import host_of, seat_of
 from labc.lanes.writer import Writer
 from labc.settings import Settings
@@ -29,6 +33,8 @@ from labc.wire import (
     Broken,
     Cancelled,
     Conversation,
+    Credited,
+    Ended,
     Event,
     Failed,
     Failure,
@@ -36,6 +42,7 @@ from labc.wire import (
     Greeted,
     Greeting,
     Heartbeat,
+    Item,
     Ponged,
     Refused,
     Replied,
@@ -95,6 +102,8 @@ class Lane(asyncio.BufferedProtocol):
         self._greeted: asyncio.Future[Greeting] = self._loop.create_future()
         self._calls: dict[int, asyncio.Future[Answer]] = {}
         self._deadlines = Deadlines(self._loop, self._late)
+        self.streams = Streams()
+        """Of the calls in both directions."""
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._serving: set[int] = set()
         self._last_taken = 0
@@ -200,10 +209,22 @@ class Lane(asyncio.BufferedProtocol):
                 f"{self._conversation.pending_bytes} bytes wait to be sent to {self}, and it takes none"
             ) from None
 
-    def request(self, name: str, arguments: Body, deadline: float) -> tuple[int, asyncio.Future[Answer]]:
+    def request(
+        self,
+        name: str,
+        arguments: Body,
+        deadline: float,
+        *,
+        streams: int = 0,
+        want_stream: bool = False,
+        latest: bool = False,
+    ) -> tuple[int, asyncio.Future[Answer]]:
         """Send a request; its id, and what becomes of it. :meth:`cancel` it when nobody waits any more.
 
-        At the deadline (the loop's time) it has a DeadlineError, and is cancelled.
+        At the deadline (the loop's time; ``math.inf``: there is none) it has a DeadlineError, and is cancelled.
+
+        ``streams``: of how many the items follow, on channels 1, 2…; with ``want_stream`` the answer is one, on channel
+        0, and the future has an empty answer at its end. :attr:`streams` has to know who takes and gives the items.
 
         Raises:
             PeerLostError: the lane is closed.
@@ -211,12 +232,15 @@ class Lane(asyncio.BufferedProtocol):
         """
         if self._end is not None:
             raise self._lost("no")
-        timeout = max(0.0, deadline - time.monotonic())  # the loop's own time may lag
+        timeout = None if deadline == math.inf else max(0.0, deadline - time.monotonic())  # the loop's time may lag
         with self._lock:
-            call_id = self._conversation.request(name, arguments, timeout=timeout)
+            call_id = self._conversation.request(
+                name, arguments, timeout=timeout, streams=streams, want_stream=want_stream, latest=latest
+            )
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._calls[call_id] = future
-        self._deadlines.add(call_id, deadline)
+        if timeout is not None:
+            self._deadlines.add(call_id, deadline)
         self._sent()
         return call_id, future
 
@@ -233,7 +257,7 @@ class Lane(asyncio.BufferedProtocol):
         Raises:
             CarryError: it is larger than the peer takes; :meth:`fail` the call.
         """
-        self._serving.discard(call_id)
+        self._no_longer_served(call_id)
         with self._lock:
             if self._end is None:
                 self._conversation.reply(call_id, body)
@@ -241,11 +265,42 @@ class Lane(asyncio.BufferedProtocol):
 
     def fail(self, call_id: int, failure: Failure) -> None:
         """The same with a failure. From any thread."""
-        self._serving.discard(call_id)
+        self._no_longer_served(call_id)
         with self._lock:
             if self._end is None:
                 self._conversation.fail(call_id, failure)
                 self._writer.now(is_last=not self._serving)
+
+    def send_items(self, call_id: int, channel: int, items: Body) -> None:
+        """Of a stream, for which there is credit. On the loop. Raises CarryError: they are more than the peer takes."""
+        if self._end is None:
+            with self._lock:
+                self._conversation.item(call_id, channel, items)
+            self._sent()
+
+    def end_stream(self, call_id: int, channel: int, failure: Failure | None = None) -> None:
+        """That was all of it, or this is why there is no more. On the loop. On channel 0 it answers the call."""
+        if channel == 0:
+            self._no_longer_served(call_id)
+        if self._end is None:
+            with self._lock:
+                self._conversation.end(call_id, channel, failure)
+            self._sent()
+
+    def outlet(self, call_id: int, channel: int, on_finish: Callable[[], object] = lambda: None) -> StreamWay:
+        """Where the items of a stream go. ``on_finish`` is told when all are sent."""
+        return StreamWay(self, call_id, channel, on_finish)
+
+    async def wait_for_room(self) -> None:
+        """Returns when :attr:`has_room`, or the lane is closed."""
+        await self._writer.room.wait()
+
+    def give_credit(self, call_id: int, channel: int, items: int, size: int) -> None:
+        """Let the peer send so much more of a stream. On the loop."""
+        if self._end is None:
+            with self._lock:
+                self._conversation.credit(call_id, channel, items, size)
+            self._sent()
 
     async def ping(self) -> float:
         """Seconds until the peer answered, whatever else it does. Raises PeerLostError."""
@@ -348,8 +403,23 @@ class Lane(asyncio.BufferedProtocol):
             case Failed(id=call_id, failure=failure):
                 if (future := self._answered_call(call_id)) and not future.done():
                     future.set_exception(failure.to_exception())
+            case Item(id=call_id, channel=channel, head=head, buffers=buffers):
+                try:
+                    self.streams.arrived(call_id, channel, head, buffers)
+                except ProtocolError as error:
+                    self._break(error)
+            case Credited(id=call_id, channel=channel, items=items, bytes=size):
+                self.streams.granted(call_id, channel, items, size)
+            case Ended(id=call_id, channel=channel, failure=failure):
+                if channel:
+                    self.streams.ended(call_id, channel, failure)
+                elif (future := self._answered_call(call_id)) and not future.done():
+                    if failure is None:
+                        future.set_result(_NOTHING)
+                    else:
+                        future.set_exception(failure.to_exception())
             case Cancelled(id=call_id):
-                self._serving.discard(call_id)
+                self._no_longer_served(call_id)
                 self._owner.cancelled(self, call_id)
             case Ponged(id=ping_id):
                 if (asked := self._pings.get(ping_id)) and not asked.done():
@@ -365,13 +435,28 @@ class Lane(asyncio.BufferedProtocol):
             case GoodbyeReceived(reason=reason, last_id=last_id):
                 self._finish(PeerLostError(str(self), reason), last_id)
             case Broken(error=error):
-                logger.warning("the lane with %s is closed: %s", self, error)
-                self._writer.flush()
-                self._finish(ProtocolError(f"the lane with {self} is closed: {error}"))
+                self._break(error)
+
+    def _break(self, error: LabcError) -> None:
+        logger.warning("the lane with %s is closed: %s", self, error)
+        if not self._conversation.is_over:
+            with self._lock:
+                self._conversation.goodbye(str(error), self._last_taken)
+        self._writer.flush()
+        self._finish(ProtocolError(f"the lane with {self} is closed: {error}"))
+
+    def _no_longer_served(self, call_id: int) -> None:
+        """From any thread."""
+        self._serving.discard(call_id)
+        if len(self.streams):
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self.streams.over, call_id)
 
     def _answered_call(self, call_id: int) -> asyncio.Future[Answer] | None:
         """Nothing more is to come of this call from here."""
         self._deadlines.remove(call_id)
+        if len(self.streams):
+            self.streams.over(call_id)
         return self._calls.pop(call_id, None)
 
     def _late(self, call_id: int) -> None:
@@ -439,6 +524,7 @@ class Lane(asyncio.BufferedProtocol):
             if not ping.done():
                 ping.set_exception(self._lost("no"))
         self._writer.room.set()
+        self.streams.all_over()
         self.closed.set()
         self._owner.closed(self)
         if self._transport is not None:
@@ -448,6 +534,9 @@ class Lane(asyncio.BufferedProtocol):
         """What is written goes out, unless the peer takes it no more."""
         transport.close()
         self._loop.call_later(0.2, transport.abort)
+
+
+_NOTHING = Answer(b"", ())
 
 
 def _who(transport: asyncio.Transport, within_host: bool) -> Who:

@@ -1,10 +1,11 @@
 """Node: one process's place in the network, where the rooms are joined."""
 
 from labc.node.details import FunctionInfo, NodeInfo, TopicDetails
-from labc.node.faces import Face, Verbs
+from labc.node.faces import Face, OnEnd, OnItem, Verbs
 from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
+from labc.node.streams import Stream, StreamWatch, check_callbacks, too_late
 from labc.node.verbs import AsyncAt, AsyncVerbs, Operation, Registering, RemoteFunction, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
@@ -18,13 +19,19 @@ __all__ = [
     "NodeEvents",
     "NodeInfo",
     "NodeWatch",
+    "OnEnd",
+    "OnItem",
     "Operation",
     "Registering",
     "RemoteFunction",
     "Runtime",
+    "Stream",
+    "StreamWatch",
     "TopicDetails",
     "Verbs",
     "check_callback",
+    "check_callbacks",
     "process",
     "run_operation",
+    "too_late",
 ]

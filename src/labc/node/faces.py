@@ -6,9 +6,13 @@ The classes that do the work inherit these texts: ``help()`` and editors show th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from labc.directory import Order, Resolve, Scope
+
+OnItem = Callable[[Any], Any]
+OnEnd = Callable[[BaseException | None], Any]
 
 
 class Verbs(ABC):
@@ -187,6 +191,43 @@ class Verbs(ABC):
 
         Raises:
             NotFoundError: there is no such node.
+        """
+
+    @abstractmethod
+    def stream(
+        self,
+        name: str,
+        /,
+        *args: Any,
+        on_item: OnItem | None = None,
+        on_end: OnEnd | None = None,
+        latest: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Iterate over what a generator of the network yields, as it comes; ``call`` with its arguments.
+
+        The generator is held back by a slow reader: it is never more than ``stream_items`` values and ``stream_bytes``
+        bytes of the settings ahead. It is closed, so that its ``finally`` runs, when the reader stops, by ``break``,
+        ``close()`` or dying. ``timeout`` of ``at(...)`` is how long each value may take; without, as long as it likes.
+
+        What the generator raises is raised after the values before it.
+
+        Args:
+            on_item: a function that is called with each value, one after the other, in a thread; a coroutine function
+                is awaited on the node's loop. When it returns False, that was enough. What it raises is logged.
+            on_end: with ``on_item``; called once, with what the stream ended with, or None: all came, or enough.
+            latest: let the generator run on, and skip what a slow reader has no time for: it gets the newest value.
+
+        Returns:
+            Something to iterate over, with ``close()`` (``aclose()``). With ``on_item`` a handle with ``close()``,
+            when somebody was asked (of :mod:`labc.aio`: at once, and ``on_end`` is told if nobody could be).
+
+        Raises:
+            NotFoundError: nobody offers the name.
+            ArgumentsError: the arguments don't fit.
+            RemoteError: it raised.
+            PeerLostError: its program was lost. What had arrived before was read.
+            CallTimeoutError: no value came within ``timeout``.
         """
 
     @abstractmethod

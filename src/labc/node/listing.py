@@ -56,7 +56,7 @@ class Listing:
     async def nodes(self, options: Options) -> list[NodeInfo]:
         """Every node of the network, with its details if it answers."""
         await self._looked_around(options)
-        await self._caller.learn_endpoints(options)
+        await self._caller.finder.learn_endpoints(options)
         details = await self._ask_all(Question.DETAILS, Details, options)
         infos = [
             NodeInfo.make(record, details.get(record.id), record.id == self._here.id) for record in self.at(options)
@@ -66,7 +66,7 @@ class Listing:
     async def functions(self, options: Options) -> list[FunctionInfo]:
         """Every function that is offered, with where."""
         await self._looked_around(options)
-        await self._caller.learn_endpoints(options)
+        await self._caller.finder.learn_endpoints(options)
         catalogues = await self._ask_all(Question.FUNCTIONS, Catalogue, options)
         near = await self._narrow_functions([r for r in self.at(options) if _has_narrow(catalogues.get(r.id))])
         infos = [
@@ -88,11 +88,11 @@ class Listing:
         """
         await self._looked_around(options)
         timeout = 2.0 if options.timeout is None else options.timeout
-        await self._caller.learn_endpoints(options)
+        await self._caller.finder.learn_endpoints(options)
         named = options.node or options.host
         records = [r for r in self.at(options) if named or r.id != self._here.id]
         if named and not records:
-            raise self._caller.no_such_node(str(named))
+            raise self._caller.finder.no_such_node(str(named))
 
         async def one(record: NodeRecord) -> float | LabcError:
             try:

@@ -13,7 +13,7 @@ import msgspec
 from labc.directory import DEFAULT, WIDEST, Addressing, NodeRecord, Who, is_narrow
 from labc.errors import PeerLostError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication, Wide
-from labc.functions import Caller, Options, Outcome, Provider, Registration
+from labc.functions import Caller, Options, Outcome, Provider, Receiver, Registration
 from labc.lanes import Pool
 from labc.node.between import Answering, Asking
 from labc.node.core import Core
@@ -77,6 +77,9 @@ class Runtime:
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare, rights.check)
         self._pool.calls = self._provider
         threads = self._provider.threads
+        self.in_thread = threads.run
+        """Runs what is no function of the network, but the user's all the same."""
+        self._kept: set[asyncio.Task[None]] = set()
         self.watching = Watching(here, settings, self._media, self._neighbourhood, prepare, threads.run)
         self.caller = Caller(
             here,
@@ -214,13 +217,24 @@ class Runtime:
     def call(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> Coroutine[Any, Any, Any]:
-        return self.caller.call(self.caller.prepare(name, args, kwargs, options))
+        return self.caller.call(self.caller.prepare(name, args, kwargs, options, streams=True))
+
+    async def open_stream(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options, latest: bool
+    ) -> Receiver:
+        return await self.caller.open_stream(self.caller.prepare(name, args, kwargs, options, streams=True), latest)
 
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
         await self._looked_around(options)
         return await self.caller.call_all(name, args, kwargs, options)
+
+    def keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do this until it ends, or the node closes."""
+        task = self.loop.create_task(work, name=name)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     def is_here(self) -> bool:
         """Whether this is code on the node's own loop, which must not block."""
@@ -252,7 +266,7 @@ class Runtime:
             await self.fabric.looked_around()
         if options.scope == "wan" and self.wide is not None:
             await self.wide.looked_around()
-        await self.caller.learn_endpoints(options)
+        await self.caller.finder.learn_endpoints(options)
         if not self._topics.nearby.known:
             await self._topics.nearby.learn(_NEAR_WITHIN)
 
@@ -289,7 +303,7 @@ class Runtime:
             )
         nodes = [node.id for node in self._listing.at(options if is_placed else options.but(scope=scope))]
         if not nodes:
-            raise self.caller.no_such_node(str(options.node or options.host))
+            raise self.caller.finder.no_such_node(str(options.node or options.host))
         return self._topics.publish_to(nodes, topic, args, kwargs)
 
     def is_held(self, topic: str, options: Options = _NO_OPTIONS) -> bool:
@@ -320,7 +334,7 @@ class Runtime:
 
     def _function_changed(self, registration: Registration[..., Any], added: bool) -> None:
         self._offering.changed(registration, added)
-        self.caller.forget_routes()
+        self.caller.finder.forget_routes()
         self._wide_changed()
 
     def _find_function(self, name: str) -> Registration[..., Any] | None:

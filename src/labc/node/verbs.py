@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from labc.directory import CORE, DEFAULT, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import LabcError
-from labc.functions import Options, Outcome, Registration, Run, make_registration
+from labc.functions import Options, Outcome, Receiver, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
-from labc.node.faces import Verbs
+from labc.node.faces import OnEnd, OnItem, Verbs
 from labc.node.runtime import Runtime
+from labc.node.streams import Stream, StreamWatch, check_callbacks
 from labc.registry import Registry
 from labc.topics import Message, Subscription, WhenFull, check_retain, make_subscription
 
@@ -219,6 +221,36 @@ class AsyncVerbs(Verbs, Registering):
     def messages(self, pattern: str, *, queue_size: int | None = None) -> Any:
         self._scope(None, "messages")
         return self._messages(check_pattern(pattern), queue_size, self._options)
+
+    def stream(
+        self,
+        name: str,
+        /,
+        *args: Any,
+        on_item: OnItem | None = None,
+        on_end: OnEnd | None = None,
+        latest: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        check_name(name)
+        check_callbacks(on_item, on_end)
+        options = self._options
+
+        def open(rooms: Runtime) -> Awaitable[Receiver]:
+            return rooms.open_stream(name, args, kwargs, options, latest)
+
+        if on_item is None:
+            return Stream(self._do, open, name, options)
+        watch = StreamWatch(name, on_item, on_end)
+
+        async def begin(rooms: Runtime) -> None:
+            try:
+                await watch.begin(rooms, open)
+            except Exception as error:
+                await watch.tell_end(rooms, error)
+
+        watch.beginning = asyncio.ensure_future(self._do(begin))
+        return watch
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)

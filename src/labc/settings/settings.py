@@ -195,6 +195,17 @@ class Settings:
         kinds.size(),
         "What may wait to be sent on one connection before a new call has to wait (64 MiB).",
     )
+    stream_items: int = _setting(
+        1000,
+        kinds.whole_number(1),
+        "How many values of a stream its sender may be ahead of its reader. Fewer keep a slow reader up to date, more "
+        "let small values flow faster.",
+    )
+    stream_bytes: int = _setting(
+        8 << 20,
+        kinds.size(),
+        "The same in bytes (8 MiB); one value more may always be under way.",
+    )
     queue_size: int = _setting(
         1000,
         kinds.whole_number(1),

@@ -63,13 +63,14 @@ def encode(value: Any, where: str = "value") -> Body:
     return _carry(lambda lowering: lowering.lower_part(where, value))
 
 
-def encode_parts(*parts: tuple[str, Any]) -> Body:
-    """Encode several values as one list; each comes with what it is called in an error.
+def encode_parts(*parts: tuple[str, Any], streams: list[Any] | None = None) -> Body:
+    """Encode several values as one list; each comes with what it is called in an error. ``streams``: gets those
+    `StreamSource` that are in them; without it, they can't be carried.
 
     Raises:
         CarryError: as for `encode`.
     """
-    return _carry(lambda lowering: [lowering.lower_part(where, value) for where, value in parts])
+    return _carry(lambda lowering: [lowering.lower_part(where, value) for where, value in parts], streams)
 
 
 def encode_plain(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body | None:
@@ -94,16 +95,19 @@ def _is_short(value: Any) -> bool:
     return type(value) is bytes and len(value) < INLINE_BYTES_OBJECT
 
 
-def decode(head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = "value") -> Any:
-    """The value, a new object. Arrays are read-only and lie in the buffers, which must not change.
+def decode(
+    head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = "value", streams: Sequence[Any] = ()
+) -> Any:
+    """The value, a new object. Arrays are read-only and lie in the buffers, which must not change. ``streams``: what
+    stands in it for the first `StreamSource`, the second and so on.
 
     Raises:
         CarryError: it can't be decoded here: a type or plug-in is missing, or it is malformed.
     """
     try:
-        if not buffers:
+        if not (buffers or streams):
             return _decode(head)
-        lifting = Lifting(buffers)
+        lifting = Lifting(buffers, streams)
         return msgspec.msgpack.decode(head, ext_hook=lifting.lift)
     except RecursionError:
         raise CarryError(where, "nested too deeply") from None
@@ -113,14 +117,16 @@ def decode(head: msgspec.Raw | Data, buffers: Sequence[Data] = (), where: str = 
         raise CarryError(where, f"can't be decoded: {error}") from error
 
 
-def _carry(build: Callable[[Lowering], Any]) -> Body:
+def _carry(build: Callable[[Lowering], Any], streams: list[Any] | None = None) -> Body:
     """Encode quickly; if that trips over an unusual number or text, once more with a look at each."""
     try:
         try:
-            lowering = Lowering(PLAIN)
+            lowering = Lowering(PLAIN, streams)
             return Body(_encode(build(lowering)), tuple(lowering.buffers))
         except (OverflowError, UnicodeEncodeError):
-            lowering = Lowering(PLAIN - {int, str})
+            if streams is not None:
+                streams.clear()
+            lowering = Lowering(PLAIN - {int, str}, streams)
             return Body(_encode(build(lowering)), tuple(lowering.buffers))
     except Unfit as unfit:
         raise CarryError(unfit.where, unfit.problem) from unfit.__cause__

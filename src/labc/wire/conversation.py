@@ -131,6 +131,7 @@ class Conversation:
         timeout: float | None = None,
         streams: int = 0,
         want_stream: bool = False,
+        latest: bool = False,
     ) -> int:
         """Call a function at the other node. Returns the id of the call.
 
@@ -140,7 +141,7 @@ class Conversation:
         """
         if self.is_over or self._left:
             raise ClosedError("this lane is closed")
-        head = Request(name, timeout, Raw(arguments.head), streams, want_stream).encode()
+        head = Request(name, timeout, Raw(arguments.head), streams, want_stream, latest).encode()
         self._check_size("arguments", head, arguments.buffers)
         id = self._next_id
         self._next_id = id + 2
@@ -181,7 +182,8 @@ class Conversation:
     # Streams
 
     def item(self, id: int, channel: int, body: Body) -> bool:
-        """Send an item of a stream; the credit is the caller's business. False: nobody wants it any more.
+        """Send items of a stream (see `labc.wire.items`); the credit is the caller's business. False: nobody wants them
+        any more.
 
         Raises:
             CarryError: the item is larger than the other node takes.

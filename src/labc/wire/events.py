@@ -53,7 +53,7 @@ class Cancelled(msgspec.Struct, gc=False):
 
 
 class Item(msgspec.Struct, gc=False):
-    """An item of a stream."""
+    """The next items of a stream; see `items`."""
 
     id: int
     channel: int

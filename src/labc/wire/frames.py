@@ -74,7 +74,7 @@ class Kind(IntEnum):
     CANCEL = 6
     """The caller no longer wants the result."""
     ITEM = 7
-    """The next item of a stream."""
+    """The next items of a stream: a list of one or more, see `labc.wire.items`."""
     END = 8
     """A stream is over: in good order (no payload) or with a failure."""
     CREDIT = 9

@@ -20,6 +20,7 @@ from labc.wire.lowering import (
     PLUGIN,
     RECORD,
     SET,
+    STREAM,
     TUPLE,
     VIEW,
     Unfit,
@@ -34,12 +35,14 @@ MAX_LIFTS: Final = MAX_DEPTH + 8
 
 
 class Lifting:
-    """The decoding of one value. Each buffer can be used once, so a message can't grow on the way in."""
+    """The decoding of one value. Each buffer can be used once, so a message can't grow on the way in; and each stream,
+    so that it has one reader."""
 
-    __slots__ = ("_buffers", "_depth")
+    __slots__ = ("_buffers", "_depth", "_streams")
 
-    def __init__(self, buffers: Sequence[Data]) -> None:
+    def __init__(self, buffers: Sequence[Data], streams: Sequence[Any] = ()) -> None:
         self._buffers: list[Data | None] = list(buffers)
+        self._streams: list[Any] = list(streams)
         self._depth = 0
 
     def lift(self, code: int, data: memoryview) -> Any:
@@ -72,6 +75,15 @@ class Lifting:
             raise Unfit(f"malformed: buffer {index} is used twice")
         self._buffers[index] = None
         return memoryview(buffer).toreadonly()
+
+    def take_stream(self, number: object) -> Any:
+        """What stands for the stream of this channel."""
+        if type(number) is not int or not 0 < number <= len(self._streams):
+            raise Unfit(f"malformed: there is no stream {number!r}")
+        stream, self._streams[number - 1] = self._streams[number - 1], None
+        if stream is None:
+            raise Unfit(f"malformed: stream {number} is used twice")
+        return stream
 
     def _lift_extension(self, code: int, data: memoryview) -> Any:
         if code in NUMPY_CODES:
@@ -133,6 +145,10 @@ def _lift_view(lifting: Lifting, data: memoryview) -> Any:
     return lifting.take_buffer(lifting.unpack(data))
 
 
+def _lift_stream(lifting: Lifting, data: memoryview) -> Any:
+    return lifting.take_stream(lifting.unpack(data))
+
+
 def _lift_record(lifting: Lifting, data: memoryview) -> Any:
     match lifting.unpack_list(data):
         case [str(name), dict(fields)] if all(type(field) is str for field in fields):
@@ -169,4 +185,5 @@ _LIFTERS: Final[dict[int, Callable[[Lifting, memoryview], Any]]] = {
     RECORD: _lift_record,
     ENUM: _lift_enum,
     PLUGIN: _lift_plugin,
+    STREAM: _lift_stream,
 }

@@ -29,6 +29,7 @@ VIEW: Final = 7
 RECORD: Final = 8
 ENUM: Final = 9
 PLUGIN: Final = 10
+STREAM: Final = 11
 
 PLAIN: Final = frozenset({NoneType, bool, int, float, str})
 """Types that are left as they are. Integers and text turn out not to be plain in rare cases; see `codec`."""
@@ -65,13 +66,18 @@ class Unfit(Exception):
         return self.root + "".join(steps)
 
 
+class StreamSource:
+    """The base of what stands in the arguments of a call for values that follow one by one."""
+
+
 class Lowering:
-    """One walk, and the buffers that it sets apart."""
+    """One walk, and the buffers and streams that it sets apart. ``streams``: None, where there can be none."""
 
-    __slots__ = ("buffers", "plain")
+    __slots__ = ("buffers", "plain", "streams")
 
-    def __init__(self, plain: frozenset[type]) -> None:
+    def __init__(self, plain: frozenset[type], streams: list[Any] | None = None) -> None:
         self.plain = plain
+        self.streams = streams
         self.buffers: list[memoryview] = []
 
     def lower_part(self, where: str, value: Any) -> Any:
@@ -206,6 +212,15 @@ def _lower_buffer(lowering: Lowering, value: Buffer, depth: int) -> Any:
     return lowering.set_apart(value.view.cast("B"))
 
 
+def _lower_stream(lowering: Lowering, value: StreamSource, depth: int) -> Any:
+    if lowering.streams is None:
+        raise Unfit("a stream can only be an argument of a call of one function: of call() or stream()")
+    if value in lowering.streams:
+        raise Unfit("this stream is among the arguments twice")
+    lowering.streams.append(value)
+    return Ext(STREAM, _encode(len(lowering.streams)))
+
+
 def _lower_int(lowering: Lowering, value: int, depth: int) -> Any:
     if -(1 << 63) <= value < 1 << 64:
         return value
@@ -328,6 +343,8 @@ def _resolve(cls: type) -> Lowerer:
 
 def _known(cls: type) -> Lowerer | None:
     """A type that labc itself carries whole, or that was registered."""
+    if issubclass(cls, StreamSource):
+        return _lower_stream
     if issubclass(cls, Enum):
         return _lower_enum(cls)
     if issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls):

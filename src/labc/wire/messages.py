@@ -30,6 +30,9 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
     want_stream: bool = False
     """The result is wanted as ITEM frames and an END, not as one REPLY."""
 
+    latest: bool = False
+    """Of the stream's items that can't be sent at once, only the newest is wanted."""
+
     def encode(self) -> bytes:
         """The head of a REQUEST message."""
         return _encode(self)
@@ -53,22 +56,25 @@ _TEXT = frozenset({str})
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Request).decode
 _split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_ARRAY_32 = b"\xdd"
+ARRAY_32 = b"\xdd"
 """The first byte of a msgpack array whose length follows in 4 bytes."""
 
 
-def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Body:
+def encode_arguments(args: Sequence[Any], kwargs: Mapping[str, Any], streams: list[Any] | None = None) -> Body:
     """The arguments of a call, to be sent once or to several providers.
+
+    ``streams`` gets those `StreamSource` that are among them, or in them: of the first the items travel on channel 1,
+    and so on. Without that list they can't be carried.
 
     Raises:
         CarryError: a value can't be carried; ``where`` is its place: ``args[0].frames[3]``, ``kwargs['x']``.
     """
-    return encode_plain(args, kwargs) or encode_parts(("args", list(args)), ("kwargs", dict(kwargs)))
+    return encode_plain(args, kwargs) or encode_parts(("args", list(args)), ("kwargs", dict(kwargs)), streams=streams)
 
 
 def encode_many(heads: Sequence[bytes]) -> bytes:
     """The heads of several `encode_arguments`, none of which had buffers, as one."""
-    return b"".join([_ARRAY_32, len(heads).to_bytes(4, "big"), *heads])
+    return b"".join([ARRAY_32, len(heads).to_bytes(4, "big"), *heads])
 
 
 def decode_many(data: Data) -> list[Arguments | CarryError]:
@@ -80,10 +86,7 @@ def decode_many(data: Data) -> list[Arguments | CarryError]:
     try:
         return [_arguments(value) for value in decode(data)]
     except (CarryError, TypeError):
-        try:
-            parts = _split(data)
-        except ValueError as error:
-            raise CarryError("arguments", f"can't be decoded: {error}") from error
+        parts = split_many(data)
     found: list[Arguments | CarryError] = []
     for part in parts:
         try:
@@ -93,13 +96,21 @@ def decode_many(data: Data) -> list[Arguments | CarryError]:
     return found
 
 
-def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = ()) -> Arguments:
-    """The arguments of a call: ``(args, kwargs)``.
+def split_many(data: Data) -> list[msgspec.Raw]:
+    """The heads that `encode_many` made one of. Raises CarryError."""
+    try:
+        return _split(data)
+    except ValueError as error:
+        raise CarryError("value", f"can't be decoded: {error}") from error
+
+
+def decode_arguments(raw: msgspec.Raw | Data, buffers: Sequence[Data] = (), streams: Sequence[Any] = ()) -> Arguments:
+    """The arguments of a call: ``(args, kwargs)``. ``streams`` stand where the caller had those of channels 1, 2…
 
     Raises:
         CarryError: a value can't be decoded here.
     """
-    return _arguments(decode(raw, buffers, "arguments"))
+    return _arguments(decode(raw, buffers, "arguments", streams))
 
 
 def _arguments(value: Any) -> Arguments:

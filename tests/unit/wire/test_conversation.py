@@ -256,7 +256,7 @@ def test_a_small_call_overtakes_a_large_one(pair: Pair) -> None:
 def test_messages_larger_than_the_other_node_takes_are_errors_here() -> None:
     pair = Pair(callee=greeting("b", max_message_bytes=1000))
     pair.to_callee(), pair.to_caller()
-    with pytest.raises(CarryError, match="1010 bytes are more than max_message_bytes=1000"):
+    with pytest.raises(CarryError, match="1011 bytes are more than max_message_bytes=1000"):
         pair.caller.request("f", Body(b"\x90" * 1004))
     id = opened(pair)
     assert pair.callee.reply(id, encode(1))

@@ -17,7 +17,7 @@ def test_a_request_round_trips() -> None:
 
 
 def test_fields_of_later_versions_are_ignored_and_missing_ones_have_defaults() -> None:
-    got = Request.decode(msgspec.msgpack.encode(["f", None, [[], {}], 0, False, "later", {"more": 1}]))
+    got = Request.decode(msgspec.msgpack.encode(["f", None, [[], {}], 0, False, False, "later", {"more": 1}]))
     assert got.name == "f"
     assert Request.decode(msgspec.msgpack.encode(["f", None, [[], {}]])) == Request("f", None, got.arguments, 0, False)
 

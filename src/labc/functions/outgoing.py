@@ -1,0 +1,132 @@
+"""``outgoing``: values that a caller sends one by one while the function runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from labc.directory import NodeRecord
+from labc.functions.carrying import carried
+from labc.functions.sending import Sender, Way
+from labc.functions.threads import Threads
+from labc.wire import Failure, StreamSource
+
+_WHERE = "a value of outgoing()"
+
+
+class Outgoing(StreamSource):
+    """What ``labc.outgoing`` returns: an argument for one call.
+
+    A plain iterable is read in a thread, an asynchronous one on the event loop on which this was made, or else on the
+    node's; not before the function is there to take what it gives.
+    """
+
+    def __init__(self, values: Iterable[Any] | AsyncIterable[Any]) -> None:
+        if not (hasattr(values, "__iter__") or hasattr(values, "__aiter__")):
+            raise TypeError(f"outgoing() takes something to iterate over, not {values!r}")
+        self._values: Any = values
+        self._here: NodeRecord
+        self._own_loop: asyncio.AbstractEventLoop | None = None
+        with suppress(RuntimeError):  # there is none
+            self._own_loop = asyncio.get_running_loop()
+        self.begun = False
+        """Whether any value was asked for: then no other provider can get them all."""
+        self.error: BaseException | None = None
+        """What reading them raised."""
+
+    def send(self, here: NodeRecord, threads: Threads, way: Way) -> Sender:
+        """To one provider, when it gives credit. On the node's loop.
+
+        Raises:
+            ValueError: the values have been sent already.
+        """
+        if self.begun:
+            raise ValueError("what outgoing() returned is for one call: its values have been sent already")
+        loop = asyncio.get_running_loop()
+        self._here = here
+        sender = Sender(loop, way, on_first_credit=lambda: self._begin(loop, threads, sender))
+        return sender
+
+    def __repr__(self) -> str:
+        return f"<labc outgoing {self._values!r}>"
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, threads: Threads, sender: Sender) -> None:
+        self.begun = True
+        if hasattr(self._values, "__aiter__"):
+            own_loop = loop if self._own_loop is None or self._own_loop.is_closed() else self._own_loop
+            asyncio.run_coroutine_threadsafe(self._send_awaited(loop, sender), own_loop)
+        else:
+            threads.start(_Reading(self, sender))
+
+    def send_in_thread(self, sender: Sender) -> None:
+        values: Any = None
+        try:
+            values = iter(self._values)
+            for value in values:
+                if not sender.put(carried(value, _WHERE)):
+                    break
+        except BaseException as error:  # whatever the user's code raises is the caller's to get
+            self._failed(sender, error)
+        finally:
+            with suppress(BaseException):
+                if (close := getattr(values, "close", None)) is not None:
+                    close()
+        sender.end()
+
+    async def _send_awaited(self, loop: asyncio.AbstractEventLoop, sender: Sender) -> None:
+        values: Any = None
+        try:
+            values = aiter(self._values)
+            async for value in values:
+                body = carried(value, _WHERE)
+                if asyncio.get_running_loop() is loop:
+                    wanted = await sender.put_here(body)
+                else:
+                    wanted = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(sender.put_here(body), loop))
+                if not wanted:
+                    break
+        except BaseException as error:
+            self._failed(sender, error)
+        finally:
+            with suppress(BaseException):
+                if (aclose := getattr(values, "aclose", None)) is not None:
+                    await aclose()
+        sender.end()
+
+    def _failed(self, sender: Sender, error: BaseException) -> None:
+        self.error = error
+        here = self._here
+        sender.end(Failure.from_exception(error, host=here.host, node=here.name, ran="yes"))
+
+
+class _Reading:
+    """A plain iterable that a thread reads."""
+
+    def __init__(self, outgoing: Outgoing, sender: Sender) -> None:
+        self.abandoned = False
+        self._outgoing = outgoing
+        self._sender = sender
+
+    def run(self) -> None:
+        self._outgoing.send_in_thread(self._sender)
+
+
+def outgoing(values: Iterable[Any] | AsyncIterable[Any], /) -> Outgoing:
+    """Send values one by one with a call: ``labc.call("store", labc.outgoing(read_chunks()))``.
+
+    It stands for them among the arguments, as itself or within others, of ``call`` or ``stream``. The function gets
+    something to iterate over, with ``for`` in a ``def`` and ``async for`` in an ``async def``, and is given the values
+    as fast as it reads them: the iterable is held back, so that on either side no more wait than ``stream_items`` and
+    ``stream_bytes`` of the settings allow. When the call is over, also by a time-out, it is closed.
+
+    What the iterable raises is raised by the call, when the function has ended: this gets it as a RemoteError.
+
+    Args:
+        values: an iterable, or an asynchronous one. It is read in a thread; an asynchronous one on the running loop.
+
+    Raises:
+        TypeError: it is nothing to iterate over.
+    """
+    return Outgoing(values)
