@@ -10,14 +10,14 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from labc.directory import NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
 from labc.eventstreams import BlockingNodeEvents
-from labc.functions import Options, Outcome, Receiver, Registration, being_spawned, in_pool
+from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
 from labc.node import (
     Callback,
     Face,
@@ -32,12 +32,13 @@ from labc.node import (
     Runtime,
     StreamWatch,
     Verbs,
+    Wish,
     check_callback,
     check_callbacks,
     process,
 )
 from labc.portal import Portal, portal, running_loop
-from labc.streams import BlockingStream
+from labc.streams import BlockingStream, interrupted, open_stream
 from labc.topics import Message, Messages, Subscription, check_retain
 
 logger = logging.getLogger("labc")
@@ -100,15 +101,12 @@ class BlockingVerbs(Verbs, Registering):
     ) -> Any:
         check_name(name)
         check_callbacks(on_item, on_end)
-        asked = self._portal.node().rooms().caller.prepare(name, args, kwargs, self._options, streams=True)
-
-        def open(rooms: Runtime) -> Awaitable[Receiver]:
-            return rooms.caller.open_stream(asked, latest)
-
+        wish = Wish(name, args, kwargs, self._options, latest)
         if on_item is None:
-            return BlockingStream(self._portal, open, name, self._options)
+            return BlockingStream(self._portal, wish)
         watch = StreamWatch(name, on_item, on_end)
-        self._portal.run("stream", lambda rooms: watch.begin(rooms, open))
+        with interrupted(watch.close):
+            watch.begin(*open_stream(self._portal, wish, watch.keep))
         return watch
 
     def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:

@@ -23,6 +23,7 @@ import labc
 
 made = {}
 closed = []
+seen = []
 
 def _note(name):
     made[name] = made.get(name, 0) + 1
@@ -72,6 +73,7 @@ def slow(seconds, name="slow"):
 
 async def slow_aio(seconds, name="slow_aio"):
     try:
+        _note(name)
         yield 0
         await asyncio.sleep(seconds)
         yield 1
@@ -102,6 +104,9 @@ async def total_aio(values):
 def first(values):
     return next(values)
 
+async def first_aio(values):
+    return await anext(values)
+
 def upper(words):
     for word in words:
         yield word.upper()
@@ -116,8 +121,37 @@ def caught(values):
         for value in values:
             got.append(value)
     except labc.RemoteError as error:
+        seen.append((got, error.type))
         return got, error.type
     return got, None
+
+def last_caught():
+    return seen[-1]
+
+def totals(job):
+    return [sum(job["a"]), sum(job["b"])]
+
+def lazy(values):
+    return [next(values), time.sleep(0.5), next(values)]
+
+def types(values):
+    return [array.dtype.str for array in values]
+
+def twice(n):
+    for value in labc.stream("count", n):
+        yield 2 * value
+
+def relayed(seconds):
+    try:
+        for value in labc.stream("slow_aio", seconds, name="source"):
+            yield value
+    finally:
+        closed.append("relayed")
+
+async def large():
+    for number in range(3):
+        yield number
+    yield "x" * 3_000_000
 
 def made_so_far(name):
     return made.get(name, 0)
@@ -375,7 +409,6 @@ def test_both_ways_at_once(anywhere, name) -> None:
 
 
 def test_streams_within_other_arguments(anywhere) -> None:
-    labc.register(lambda job: [sum(job["a"]), sum(job["b"])], name="totals")
     job = {"a": labc.outgoing(range(10)), "b": labc.outgoing(range(20))}
     assert labc.call("totals", job) == [sum(range(10)), sum(range(20))]
 
@@ -401,7 +434,6 @@ def test_a_function_holds_the_iterable_back(server, until) -> None:
             given.append(number)
             yield number
 
-    labc.register(lambda values: [next(values), time.sleep(0.5), next(values)], name="lazy")
     assert labc.call("lazy", labc.outgoing(numbers())) == [0, None, 1]
     assert len(given) <= 1002
 
@@ -415,25 +447,13 @@ def test_what_the_iterable_raises_is_raised_at_both_ends(anywhere) -> None:
         labc.call("total", labc.outgoing(numbers()))
     with pytest.raises(FileNotFoundError, match="no such chunk"):
         list(labc.stream("upper", labc.outgoing(itertools.chain(["a"], map(_raise, [1])))))
-    seen = []
-    labc.register(lambda values: seen.append(caught(values)), name="note")
     with pytest.raises(FileNotFoundError):
-        labc.call("note", labc.outgoing(numbers()))
-    assert seen == [([0, 1, 2], "FileNotFoundError")]
+        labc.call("caught", labc.outgoing(numbers()))
+    assert labc.call("last_caught") == ([0, 1, 2], "FileNotFoundError")
 
 
 def _raise(_: int) -> str:
     raise FileNotFoundError("no such chunk")
-
-
-def caught(values) -> tuple[list[int], str]:
-    got = []
-    try:
-        for value in values:
-            got.append(value)
-    except labc.RemoteError as error:
-        return got, error.type
-    return got, ""
 
 
 def test_a_call_that_times_out_closes_the_iterable(anywhere, until) -> None:
@@ -529,11 +549,12 @@ def test_a_function_that_raises_is_told_the_next_all_the_same(anywhere, until, c
 
 def test_a_handle_ends_it(anywhere, until) -> None:
     ended: list[BaseException | None] = []
-    with labc.stream("slow_aio", 60.0, on_item=print, on_end=ended.append):
-        pass
+    got: list[int] = []
+    with labc.stream("slow_aio", 60.0, on_item=got.append, on_end=ended.append):
+        until(lambda: got)
     until(lambda: ended)
     assert ended == [None]
-    until(lambda: is_closed("slow_aio") or not labc.call("made_so_far", "slow_aio"), timeout=1.0)
+    until(lambda: is_closed("slow_aio"), timeout=1.0)
 
 
 def test_coroutines_have_callbacks_as_well(anywhere) -> None:
@@ -603,13 +624,6 @@ def test_calls_go_on_beside_a_big_stream(server) -> None:
 
 
 def test_a_stream_within_a_function(anywhere) -> None:
-    """That is read where it is made anew: of one function by another."""
-
-    @labc.register
-    def twice(n):
-        for value in labc.stream("count", n):
-            yield 2 * value
-
     assert list(labc.stream("twice", 1000)) == [2 * value for value in range(1000)]
 
 
@@ -638,6 +652,139 @@ def test_leaving_the_network_ends_it(server) -> None:
 
 
 def test_arrays_keep_their_types(anywhere) -> None:
-    labc.register(lambda values: [array.dtype.str for array in values], name="types")
     arrays = [numpy.zeros(3, dtype) for dtype in ("<f4", "<i8", "|u1")]
     assert labc.call("types", labc.outgoing(arrays)) == ["<f4", "<i8", "|u1"]
+
+
+def test_a_node_that_closes_ends_its_own_streams(network) -> None:
+    """Also of its own functions, and of the iterables that it is given."""
+    ended: list[BaseException | None] = []
+
+    async def main() -> list[str]:
+        node = await labc.Node(name="own", network=network).start()
+        closed: list[str] = []
+
+        async def wait():
+            try:
+                yield 1
+                await asyncio.sleep(60)
+            finally:
+                closed.append("wait")
+
+        async def total(values):
+            return sum([value async for value in values])
+
+        async def numbers():
+            try:
+                yield 1
+                await asyncio.sleep(60)
+            finally:
+                closed.append("numbers")
+
+        node.register(wait)
+        node.register(total)
+        values = node.stream("wait")
+        assert await anext(values) == 1
+        node.stream("wait", on_item=print, on_end=ended.append)
+        adding = asyncio.create_task(node.call("total", aio.outgoing(numbers())))
+        reading = asyncio.create_task(anext(values))
+        await asyncio.sleep(0.2)
+        await node.close()
+        with pytest.raises(labc.ClosedError):
+            await asyncio.wait_for(reading, 1.0)
+        with pytest.raises(labc.LabcError):
+            await asyncio.wait_for(adding, 1.0)
+        await asyncio.sleep(0.1)
+        return closed
+
+    assert sorted(asyncio.run(main())) == ["numbers", "wait", "wait"]
+    assert [type(error) for error in ended] == [labc.ClosedError]
+
+
+def test_an_iterable_that_waits_is_closed_when_the_call_is_over(anywhere) -> None:
+    async def main() -> None:
+        over = asyncio.Event()
+
+        async def numbers():
+            try:
+                yield 7
+                await asyncio.sleep(60)
+            finally:
+                over.set()
+
+        assert await aio.call("first_aio", aio.outgoing(numbers())) == 7
+        await asyncio.wait_for(over.wait(), 1.0)
+
+    asyncio.run(main())
+
+
+def test_a_call_with_a_used_iterable_never_begins(anywhere) -> None:
+    values = labc.outgoing(iter(range(3)))
+    assert labc.call("total", values) == 3
+    with pytest.raises(ValueError, match="for one call"):
+        labc.stream("upper", values)
+    with pytest.raises(ValueError, match="for one call"):
+        labc.call("totals", {"a": labc.outgoing(range(3)), "b": values})
+    assert labc.here.core.stats()[0].value["calls"]["running"] == 1  # the question itself
+
+
+def test_one_iterable_is_for_one_of_two_calls(anywhere) -> None:
+    async def main() -> list[object]:
+        values = aio.outgoing(iter(range(1000)))
+        calls = [aio.call("total", values) for _ in range(2)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ValueError", "int"]
+    assert sum(range(1000)) in outcomes
+
+
+def test_what_is_too_large_for_the_reader_comes_after_the_values_before_it(serve) -> None:
+    serve(SERVER)
+    labc.init(max_message_bytes=1 << 20)
+    values = labc.stream("large")
+    assert list(itertools.islice(values, 3)) == [0, 1, 2]
+    with pytest.raises(labc.CarryError, match="more than max_message_bytes=1048576"):
+        next(values)
+
+
+def test_ctrl_c_closes_the_generator_though_the_traceback_is_kept(server, until) -> None:
+    values = labc.stream("slow_aio", 60.0)
+    assert next(values) == 0
+    interrupt = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt) as info:
+        next(values)
+    assert info.traceback  # which keeps the stream
+    until(lambda: is_closed("slow_aio"), timeout=1.0)
+
+
+def test_a_generator_that_waits_for_another_is_closed(anywhere, until) -> None:
+    values = labc.stream("relayed", 60.0)
+    assert next(values) == 0
+    values.close()
+    until(lambda: is_closed("relayed"), timeout=2.0)
+    until(lambda: is_closed("source"), timeout=1.0)
+
+
+def test_a_timeout_of_the_iterable_is_its_own(anywhere) -> None:
+    def words():
+        yield "a"
+        raise TimeoutError("the instrument")
+
+    values = labc.stream("upper", labc.outgoing(words()))
+    assert next(values) == "A"
+    with pytest.raises(TimeoutError, match="the instrument"):
+        next(values)
+
+
+def test_closing_while_it_opens(network) -> None:
+    async def main() -> None:
+        values = aio.at(find_timeout=5.0).stream("nobody_yet")
+        reading = asyncio.create_task(anext(values, None))
+        await asyncio.sleep(0.3)
+        await values.aclose()
+        with pytest.raises(labc.ClosedError):
+            await asyncio.wait_for(reading, 1.0)
+
+    asyncio.run(main())

@@ -8,7 +8,7 @@ from labc.functions.options import Options
 from labc.functions.outgoing import Outgoing, outgoing
 from labc.functions.processes import being_spawned, in_pool
 from labc.functions.provider import Provider
-from labc.functions.receiving import EndOfStream, Receiver, Values
+from labc.functions.receiving import EndOfStream, Receiver, WaitedLongEnoughError
 from labc.functions.registration import Registration, Run, make_registration
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "Receiver",
     "Registration",
     "Run",
-    "Values",
+    "WaitedLongEnoughError",
     "being_spawned",
     "current_call",
     "find_current_call",

@@ -27,6 +27,11 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     for_whom: Callable[[Who], None] | None = None
     """Raises RefusedError: it is not for who is at the other end of that lane. Without: it is for whoever is there."""
 
+    def check_streams(self) -> None:
+        """Raises ValueError: one has been sent already."""
+        for each in self.streams:
+            each.check()
+
     @property
     def remaining(self) -> float:
         return max(0.0, self.deadline - time.monotonic())

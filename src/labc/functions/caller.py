@@ -78,6 +78,7 @@ class Caller:
         self.finder = Finder(here, settings, fabric, neighbourhood, pool, provider, addressing, learn_endpoints)
         self._pool = pool
         self._provider = provider
+        self._loop = asyncio.get_running_loop()
         self._streams: set[asyncio.Task[None]] = set()
         """That are read here."""
 
@@ -99,6 +100,7 @@ class Caller:
 
     async def call(self, asked: Asked, tries: Tries | None = None) -> Any:
         """The answer of one provider. ``tries``: what :meth:`call_directly` has tried."""
+        asked.check_streams()
         try:
             value = (await self._call(asked, tries or Tries(asked.options.retry)))[1]
         except LabcError as error:
@@ -109,17 +111,24 @@ class Caller:
             raise raised
         return value
 
-    async def open_stream(self, asked: Asked, latest: bool) -> Receiver:
+    def new_receiver(self, name: str, latest: bool) -> Receiver:
+        """For :meth:`open_stream`; close it if that is given up. From any thread."""
+        items, size = self._settings.stream_items, self._settings.stream_bytes
+        return Receiver(self._loop, f"a value of {name}()", items, size, latest=latest)
+
+    async def open_stream(self, asked: Asked, receiver: Receiver, latest: bool) -> None:
         """Ask one provider for the values of a generator; returns when it was asked.
 
         Raises:
             NotFoundError, and what else a call raises before anything runs. What is raised later, the stream has.
         """
-        loop, settings = asyncio.get_running_loop(), self._settings
-        where = f"a value of {asked.name}()"
-        receiver = Receiver(loop, where, settings.stream_items, settings.stream_bytes, latest=latest)
+        asked.check_streams()
+        if receiver.over:
+            raise ClosedError("this stream was closed before it began")
+        loop = self._loop
         begun: asyncio.Future[None] = loop.create_future()
         task = loop.create_task(self._stream(asked, receiver, latest, begun), name=f"labc stream {asked.name}")
+        receiver.on_close = task.cancel
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
         try:
@@ -127,12 +136,15 @@ class Caller:
         except asyncio.CancelledError:
             task.cancel()
             raise
-        return receiver
+
+    async def close(self, within: float) -> None:
+        """Who reads a stream comes to its end."""
+        for task in self._streams:
+            task.cancel()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=within)
 
     async def _stream(self, asked: Asked, receiver: Receiver, latest: bool, begun: asyncio.Future[None]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-
         def begin() -> None:
             if not begun.done():
                 begun.set_result(None)
@@ -145,12 +157,14 @@ class Caller:
                     raise
                 receiver.ended(_outgoing_error(asked) or error)
 
-        receiver.on_close = task.cancel
         try:
             await self._call(asked, Tries(asked.options.retry), read)
             receiver.ended(_outgoing_error(asked))
         except asyncio.CancelledError:
-            receiver.ended(ClosedError("this stream was closed"))
+            error = ClosedError("this stream was closed")
+            receiver.ended(error)
+            if not begun.done():
+                begun.set_exception(error)
             raise
         except BaseException as error:
             error = _outgoing_error(asked) or error
@@ -166,6 +180,7 @@ class Caller:
             begun()
             return await self._provider.stream_here(asked.name, asked.arguments, receiver, latest, asked.streams)
         lane = self._pool.ready_lane(node) or await self._lane(asked, node)
+        asked.check_streams()
         call_id, ended = lane.request(
             asked.name, asked.arguments, math.inf, streams=len(asked.streams), want_stream=True, latest=latest
         )
@@ -386,6 +401,7 @@ class Caller:
     async def _ask_lane(self, lane: Lane, asked: Asked, node: NodeRecord) -> Answer:
         if asked.for_whom is not None:
             asked.for_whom(lane.who)
+        asked.check_streams()
         call_id, answer = lane.request(asked.name, asked.arguments, asked.deadline, streams=len(asked.streams))
         self._send_along(lane, call_id, asked)
         try:

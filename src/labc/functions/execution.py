@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -150,9 +150,14 @@ class Execution:
             generator = call.registration.function(*args, **kwargs)
             if asyncio.iscoroutine(generator):
                 generator = await generator
-            async for value in _values_of(generator, context.name):
-                if not await values.put_here(carried(value, _place(context))):
-                    break
+            if hasattr(generator, "__anext__"):
+                async for value in generator:
+                    if not await values.put_here(carried(value, _place(context))):
+                        break
+            else:
+                for value in _values_of(generator, context.name):
+                    if not await values.put_here(carried(value, _place(context))):
+                        break
         except asyncio.CancelledError as error:
             if context.cancelled:
                 raise
@@ -185,7 +190,7 @@ class Execution:
         try:
             self._enter(context)
             generator = call.registration.function(*args, **kwargs)
-            for value in _plain_values_of(generator, context.name):
+            for value in _values_of(generator, context.name):
                 if not values.put(carried(value, _place(context))):
                     break
         except BaseException as error:
@@ -287,17 +292,7 @@ def _place(context: CallContext) -> str:
     return f"a value of {context.name}()"
 
 
-async def _values_of(generator: Any, name: str) -> AsyncIterator[Any]:
-    """Of a generator of either kind."""
-    if hasattr(generator, "__anext__"):
-        async for value in generator:
-            yield value
-        return
-    for value in _plain_values_of(generator, name):
-        yield value
-
-
-def _plain_values_of(generator: Any, name: str) -> Iterator[Any]:
+def _values_of(generator: Any, name: str) -> Iterator[Any]:
     if not hasattr(generator, "__next__"):
         raise TypeError(f"{name}() returns one value, and no generator: use call() instead of stream()")
     return iter(generator)

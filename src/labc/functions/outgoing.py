@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -31,22 +32,26 @@ class Outgoing(StreamSource):
         self._own_loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # there is none
             self._own_loop = asyncio.get_running_loop()
+        self._sender: Sender | None = None
+        self._sending: Future[None] | None = None
+        """An asynchronous one."""
         self.begun = False
         """Whether any value was asked for: then no other provider can get them all."""
         self.error: BaseException | None = None
         """What reading them raised."""
 
-    def send(self, here: NodeRecord, threads: Threads, way: Way) -> Sender:
-        """To one provider, when it gives credit. On the node's loop.
-
-        Raises:
-            ValueError: the values have been sent already.
-        """
-        if self.begun:
+    def check(self) -> None:
+        """Raises ValueError: the values have been sent already, or are being sent by another call."""
+        if self.begun or (self._sender is not None and not self._sender.closed):
             raise ValueError("what outgoing() returned is for one call: its values have been sent already")
+
+    def send(self, here: NodeRecord, threads: Threads, way: Way) -> Sender:
+        """To one provider, when it gives credit. On the node's loop, and after :meth:`check`."""
         loop = asyncio.get_running_loop()
         self._here = here
-        sender = Sender(loop, way, on_first_credit=lambda: self._begin(loop, threads, sender))
+        self._sender = sender = Sender(
+            loop, way, on_first_credit=lambda: self._begin(loop, threads, sender), on_close=self._stop
+        )
         return sender
 
     def __repr__(self) -> str:
@@ -56,9 +61,14 @@ class Outgoing(StreamSource):
         self.begun = True
         if hasattr(self._values, "__aiter__"):
             own_loop = loop if self._own_loop is None or self._own_loop.is_closed() else self._own_loop
-            asyncio.run_coroutine_threadsafe(self._send_awaited(loop, sender), own_loop)
+            self._sending = asyncio.run_coroutine_threadsafe(self._send_awaited(loop, sender), own_loop)
         else:
             threads.start(_Reading(self, sender))
+
+    def _stop(self) -> None:
+        """Nobody wants any more of it."""
+        if self._sending is not None:
+            self._sending.cancel()
 
     def send_in_thread(self, sender: Sender) -> None:
         values: Any = None
@@ -84,11 +94,14 @@ class Outgoing(StreamSource):
                 if asyncio.get_running_loop() is loop:
                     wanted = await sender.put_here(body)
                 else:
-                    wanted = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(sender.put_here(body), loop))
+                    wanted = sender.put_if_room(body) or await asyncio.wrap_future(
+                        asyncio.run_coroutine_threadsafe(sender.put_here(body), loop)
+                    )
                 if not wanted:
                     break
         except BaseException as error:
-            self._failed(sender, error)
+            if not (sender.closed and isinstance(error, asyncio.CancelledError)):
+                self._failed(sender, error)
         finally:
             with suppress(BaseException):
                 if (aclose := getattr(values, "aclose", None)) is not None:

@@ -185,7 +185,13 @@ class Provider:
             call.values = sender = Sender(self._loop, WayHere(values, finish), latest=latest)
             task = self._loop.create_task(self._execution.give(call), name=f"labc call {name}")
             self._begin(task, _Running(call.context, task, values=sender))
-            task.add_done_callback(self._end)
+
+            def over(task: asyncio.Task[None]) -> None:
+                self._end(task)
+                if sender.closed and not ended.done():  # cancelled, and not by who waits here
+                    ended.set_exception(ClosedError(f"the node {self._here.name!r} was closed while {name!r} ran"))
+
+            task.add_done_callback(over)
             values.begin(self._soon(sender.granted))
             try:
                 await ended
@@ -206,6 +212,8 @@ class Provider:
     def _connected_here(self, call: Call, outgoing: Sequence[Outgoing]) -> Iterator[None]:
         """The streams among its arguments, to who sends them in this very node."""
         pairs: list[tuple[Sender, Receiver]] = []
+        for each in outgoing:
+            each.check()
         for number, each in enumerate(outgoing, 1):
             receiver = self._new_receiver(call, number)
             sender = each.send(self._here, self._handler_threads, WayHere(receiver))

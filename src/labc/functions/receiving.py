@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +26,10 @@ Grant = Callable[[int, int], object]
 
 class EndOfStream(Exception):
     """There are no more values."""
+
+
+class WaitedLongEnoughError(Exception):
+    """No value came in time. A TimeoutError may be anybody's: an iterable's, for one."""
 
 
 class _Arrived(msgspec.Struct, gc=False):
@@ -102,45 +107,55 @@ class Receiver:
             self._over = True
         self._wake()
 
-    async def take_here(self) -> list[Any]:
-        """`take` for a reader on the loop."""
-        while True:
+    async def wait_here(self) -> None:
+        """Returns when :meth:`take_now` has something to return or to raise."""
+        while not self._has_news:
             arrival = self._loop.create_future()
             self._wake = partial(_open, arrival)
-            if (values := self._take()) is not None:
-                return values
             await arrival
+
+    async def take_here(self) -> list[Any]:
+        """`take` for a reader on the loop."""
+        while (values := self.take_now()) is None:
+            await self.wait_here()
+        return values
 
     # The reader.
 
-    def take(self, timeout: float = math.inf) -> list[Any]:
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes."""
+        return self._over
+
+    def take(self, timeout: float = math.inf, give_up: Callable[[], bool] = lambda: False) -> list[Any]:
         """The next values, one or more, when there are some. Then those that it returned last count as read.
 
         Raises:
             EndOfStream: there are no more.
-            TimeoutError: none came in time.
-            ClosedError: it was closed here, or the loop turns no more.
+            WaitedLongEnoughError: none came in time.
+            ClosedError: it was closed here, the loop turns no more, or ``give_up()`` is true.
             LabcError: what it ended with.
         """
-        while True:
+        while (values := self.take_now()) is None:
             gate = Gate()
             self._wake = gate.open
-            if (values := self._take()) is not None:
-                return values
-            if not gate.wait(timeout, give_up=self._loop.is_closed):
-                if self._loop.is_closed():
-                    raise ClosedError("this program has left the network")
-                raise TimeoutError
+            if self._has_news or gate.wait(timeout, give_up=lambda: self._loop.is_closed() or give_up()):
+                continue
+            if self._loop.is_closed():
+                raise ClosedError("this program has left the network")
+            if give_up():
+                self.close()
+                raise ClosedError("nobody waits any more for the call that reads this stream")
+            raise WaitedLongEnoughError
+        return values
 
     def close(self) -> None:
         """Nobody reads any more. From any thread; closing twice is harmless."""
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._close)
 
-    # Within.
-
-    def _take(self) -> list[Any] | None:
-        """What there is. In the reader's thread."""
+    def take_now(self) -> list[Any] | None:
+        """The same without waiting; None: there is nothing yet."""
         if self._undecodable is not None:
             raise self._undecodable
         over = self._over  # before the look at what has arrived
@@ -160,10 +175,17 @@ class Receiver:
                 raise self._undecodable
         return values[-1:] if self._latest else values
 
+    # Within.
+
+    @property
+    def _has_news(self) -> bool:
+        return bool(self._arrived) or self._over or self._undecodable is not None
+
     def _has_read(self) -> None:
-        read, self._reading = self._reading, None
+        read = self._reading
         if read is None or self._latest:
             return
+        self._reading = None
         self._owed_items += read.items
         self._owed_bytes += read.bytes
         items, size = self._size
@@ -193,6 +215,7 @@ class WayHere:
     """To a receiver in this very node."""
 
     has_room = True
+    limit = sys.maxsize
 
     def __init__(self, receiver: Receiver, finish: Callable[[Failure | None], object] | None = None) -> None:
         self._receiver = receiver
@@ -218,10 +241,10 @@ class Values:
         self.receiver = receiver
         self._taken: deque[Any] = deque()
 
-    def next(self, timeout: float = math.inf) -> Any:
+    def next(self, timeout: float = math.inf, give_up: Callable[[], bool] = lambda: False) -> Any:
         """In a thread; raises what :meth:`Receiver.take` does."""
         if not self._taken:
-            self._taken.extend(self.receiver.take(timeout))
+            self._taken.extend(self.receiver.take(timeout, give_up))
         return self._taken.popleft()
 
     async def next_here(self) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 from labc.errors import CarryError
-from labc.wire import Body, Failure, Window, encode_items
+from labc.wire import ITEMS_HEADER, Body, Failure, Window, encode_items
 
 _MAX_TOGETHER = 256
 """Values in a message, at most, and about so many bytes: enough to share its cost, little enough to stay fair."""
@@ -18,13 +19,18 @@ _TURN = 64
 """Values that a generator on the loop gives in a row, before others have their turn."""
 _MAX_UNSENT_BYTES = 8 << 20
 """What may wait here while the lane has no room, whatever credit the receiver gives."""
+_OVERHEAD = 100
+"""Bytes of memory that a value takes here beside its own."""
 
 
 class Way(Protocol):
-    """Over which a stream is sent. For the loop."""
+    """Over which a stream is sent. For the loop, but for ``limit``."""
 
-    def send(self, items: Body) -> object:
-        """Raises CarryError: the other node does not take that."""
+    @property
+    def limit(self) -> int:
+        """The most bytes that the other side takes in one message. From any thread."""
+
+    def send(self, items: Body) -> object: ...
 
     def finish(self, failure: Failure | None) -> object:
         """That was all, or this is why there is no more."""
@@ -34,7 +40,7 @@ class Way(Protocol):
         """Whether more may be sent now."""
 
     async def room(self) -> None:
-        """Returns when that is so, or when there is nobody any more to send to."""
+        """Returns when that may be so, or when there is nobody any more to send to."""
 
 
 class Sender:
@@ -52,24 +58,26 @@ class Sender:
         *,
         latest: bool = False,
         on_first_credit: Callable[[], object] = lambda: None,
+        on_close: Callable[[], object] = lambda: None,
     ) -> None:
         self._loop = loop
         self._way = way
         self._latest = latest
         self._on_first_credit: Callable[[], object] | None = on_first_credit
+        self._on_close = on_close
         self._room = threading.Condition()
         self._turn: asyncio.Future[None] | None = None
         """The same for a producer on the loop."""
         self._window = Window()
         self._together = _MAX_TOGETHER
-        self._unsent: list[Body] = []
+        self._unsent: deque[Body] = deque()
         self._unsent_bytes = 0
-        self._later: asyncio.Task[None] | None = None
-        """Waits for room."""
         self._newest: Body | None = None
-        """With ``latest``: taken without credit."""
+        """With ``latest``: taken without credit, and newer than all else."""
         self._in_turn = 0
         self._scheduled = False
+        self._later: asyncio.Task[None] | None = None
+        """Waits for room."""
         self._end: tuple[Failure | None] | None = None
         self.closed = False
         """Whether nobody wants any more of it, or it has ended."""
@@ -80,21 +88,23 @@ class Sender:
         """In a thread: take a value, when there is room for it. False: nobody wants it any more.
 
         Buffers must not change from here on.
+
+        Raises:
+            CarryError: it is larger than the other side takes.
         """
+        self._check(body)
         with self._room:
-            while not (self._may_go or self._latest or self.closed):
+            while not (self._takes or self.closed):
                 self._room.wait()
             wake = self._take(body)
         if wake:
-            try:
-                self._loop.call_soon_threadsafe(self._flush)
-            except RuntimeError:  # the loop is closed
-                self.closed = True
+            self._soon()
         return not self.closed
 
     async def put_here(self, body: Body) -> bool:
         """The same on the loop."""
-        while not (self._may_go or self._latest or self.closed):
+        self._check(body)
+        while not (self._takes or self.closed):
             self._turn = self._loop.create_future()
             await self._turn
         with self._room:
@@ -107,6 +117,17 @@ class Sender:
             await asyncio.sleep(0)
         return not self.closed
 
+    def put_if_room(self, body: Body) -> bool:
+        """From any thread, without waiting; False: there is no room now, or nobody wants it any more."""
+        self._check(body)
+        with self._room:
+            if self.closed or not self._takes:
+                return False
+            wake = self._take(body)
+        if wake:
+            self._soon()
+        return True
+
     def end(self, failure: Failure | None = None) -> None:
         """From any thread: there are no more values, or this is why. Ending twice is harmless."""
         with self._room:
@@ -114,13 +135,14 @@ class Sender:
                 return
             self._end = (failure,)
             self._scheduled = True
-        with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._flush)
+        self._soon()
 
     # On the loop.
 
     def granted(self, items: int, bytes: int) -> None:
         """The receiver takes so much more."""
+        if self.closed:
+            return
         first, self._on_first_credit = self._on_first_credit, None
         with self._room:
             self._window.grant(items, bytes)
@@ -134,6 +156,8 @@ class Sender:
 
     def close(self) -> None:
         """Nobody wants any more of it: the producer is told with the next value, or now if it waits for room."""
+        if self.closed:
+            return
         with self._room:
             self.closed = True
             self._unsent.clear()
@@ -141,12 +165,23 @@ class Sender:
             self._wake()
         if self._later is not None:
             self._later.cancel()
+        self._on_close()
 
     # Within.
 
     @property
     def _may_go(self) -> bool:
         return self._window.is_open and self._unsent_bytes < _MAX_UNSENT_BYTES
+
+    @property
+    def _takes(self) -> bool:
+        return self._latest or self._may_go
+
+    def _check(self, body: Body) -> None:
+        if (size := body.size + ITEMS_HEADER) > (limit := self._way.limit):
+            raise CarryError(
+                "a value", f"{size} bytes are more than max_message_bytes={limit} of the node that gets it"
+            )
 
     def _take(self, body: Body) -> bool:
         """Whether the loop has to be told. With the lock."""
@@ -155,11 +190,15 @@ class Sender:
         if not self._may_go:
             self._newest = body
             return False
-        self._window.spend(body.size)
-        self._unsent.append(body)
-        self._unsent_bytes += body.size
+        self._newest = None
+        self._append(body)
         wake, self._scheduled = not self._scheduled, True
         return wake
+
+    def _append(self, body: Body) -> None:
+        self._window.spend(body.size)
+        self._unsent.append(body)
+        self._unsent_bytes += body.size + _OVERHEAD
 
     def _wake(self) -> None:
         self._room.notify()
@@ -168,48 +207,55 @@ class Sender:
                 self._turn.set_result(None)
             self._turn = None
 
-    def _flush(self) -> None:
-        if self.closed:
-            return
-        if not self._way.has_room:
-            if self._later is None:
-                self._later = self._loop.create_task(self._flush_later())
-            return
-        with self._room:
-            self._scheduled = False
-            unsent, self._unsent = self._unsent, []
-            self._unsent_bytes = 0
-            if (newest := self._newest) is not None and self._may_go:
-                self._newest = None
-                self._window.spend(newest.size)
-                unsent.append(newest)
-            end = self._end if self._newest is None else None
-            self._wake()
-        self._in_turn = 0
+    def _soon(self) -> None:
         try:
-            self._send_all(unsent)
-        except CarryError as error:
-            end = (Failure.from_exception(error, host="", node="", ran="yes"),)
+            self._loop.call_soon_threadsafe(self._flush)
+        except RuntimeError:  # the loop is closed
+            self.closed = True
+
+    def _flush(self) -> None:
+        """Send what there is, as long as there is room."""
+        self._in_turn = 0
+        while not self.closed:
+            if not self._way.has_room:
+                if self._later is None:
+                    self._later = self._loop.create_task(self._flush_later())
+                return
+            with self._room:
+                if self._newest is not None and not self._unsent and self._may_go:
+                    self._append(self._newest)
+                    self._newest = None
+                bodies = self._next_message()
+                if not bodies:
+                    self._scheduled = False
+                    end = self._end if self._newest is None else None
+                    break
+                self._wake()
+            self._way.send(Body(encode_items([body.head for body in bodies]), bodies[0].buffers))
+        else:
+            return
         if end is not None:
             self.close()
             self._way.finish(end[0])
 
     async def _flush_later(self) -> None:
-        await self._way.room()
-        self._later = None
-        self._flush()
+        with suppress(asyncio.CancelledError):
+            await self._way.room()
+            self._later = None
+            self._flush()
 
-    def _send_all(self, unsent: list[Body]) -> None:
-        heads: list[bytes] = []
-        size = 0
-        for body in unsent:
-            if heads and (body.buffers or len(heads) >= self._together or size >= _TOGETHER_BYTES):
-                self._way.send(Body(encode_items(heads)))
-                heads, size = [], 0
+    def _next_message(self) -> list[Body]:
+        """What is sent together: one value with buffers, or some without. With the lock."""
+        bodies: list[Body] = []
+        size, most = ITEMS_HEADER, min(_TOGETHER_BYTES, self._way.limit)
+        while self._unsent and len(bodies) < self._together:
+            body = self._unsent[0]
+            if bodies and (body.buffers or size + len(body.head) > most):
+                break
+            self._unsent.popleft()
+            self._unsent_bytes -= body.size + _OVERHEAD
+            bodies.append(body)
+            size += len(body.head)
             if body.buffers:
-                self._way.send(Body(encode_items([body.head]), body.buffers))
-            else:
-                heads.append(body.head)
-                size += len(body.head)
-        if heads:
-            self._way.send(Body(encode_items(heads)))
+                break
+        return bodies

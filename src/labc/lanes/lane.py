@@ -291,9 +291,19 @@ class Lane(asyncio.BufferedProtocol):
         """Where the items of a stream go. ``on_finish`` is told when all are sent."""
         return StreamWay(self, call_id, channel, on_finish)
 
-    async def wait_for_room(self) -> None:
-        """Returns when :attr:`has_room`, or the lane is closed."""
-        await self._writer.room.wait()
+    @property
+    def max_message_bytes(self) -> int:
+        """Of the peer."""
+        return self.peer.max_message_bytes if self.peer is not None else self._settings.max_message_bytes
+
+    @property
+    def has_room_for_streams(self) -> bool:
+        return self._end is not None or self._writer.has_room_for_streams
+
+    async def room_for_streams(self) -> None:
+        """Returns when there may be some, or the lane is closed."""
+        if self._end is None:
+            await self._writer.room_for_streams()
 
     def give_credit(self, call_id: int, channel: int, items: int, size: int) -> None:
         """Let the peer send so much more of a stream. On the loop."""
@@ -448,15 +458,14 @@ class Lane(asyncio.BufferedProtocol):
     def _no_longer_served(self, call_id: int) -> None:
         """From any thread."""
         self._serving.discard(call_id)
-        if len(self.streams):
+        if call_id in self.streams:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self.streams.over, call_id)
 
     def _answered_call(self, call_id: int) -> asyncio.Future[Answer] | None:
         """Nothing more is to come of this call from here."""
         self._deadlines.remove(call_id)
-        if len(self.streams):
-            self.streams.over(call_id)
+        self.streams.over(call_id)
         return self._calls.pop(call_id, None)
 
     def _late(self, call_id: int) -> None:

@@ -45,8 +45,9 @@ class Streams:
     def __init__(self) -> None:
         self._calls: dict[int, _Channels] = {}
 
-    def __len__(self) -> int:
-        return len(self._calls)
+    def __contains__(self, call_id: int) -> bool:
+        """Also from other threads."""
+        return call_id in self._calls
 
     def add_inlet(self, call_id: int, channel: int, inlet: Inlet) -> None:
         self._channels(call_id).inlets[channel] = inlet
@@ -103,8 +104,12 @@ class StreamWay:
         self._lane.end_stream(self._call_id, self._channel, failure)
 
     @property
+    def limit(self) -> int:
+        return self._lane.max_message_bytes
+
+    @property
     def has_room(self) -> bool:
-        return self._lane.has_room
+        return self._lane.has_room_for_streams
 
     async def room(self) -> None:
-        await self._lane.wait_for_room()
+        await self._lane.room_for_streams()

@@ -18,6 +18,10 @@ _WRITE_BYTES = 1 << 18
 _AT_ONCE_BYTES = 1 << 16
 """What is written past the loop, at most."""
 
+_STREAM_BYTES = 1 << 18
+"""What waits to be written before streams add no more to it. Trade-off: a call waits behind it, and the socket must not
+run dry until they are asked again."""
+
 _TOGETHER = 8
 """Messages that are written together, at most, while the loop goes on: with all of one turn together the two ends of a
 lane would take turns, and each be idle while the other works."""
@@ -34,6 +38,8 @@ class Writer:
         self.room = asyncio.Event()
         """Set while less than ``max_pending_bytes`` wait to be written, and less than half of it after a jam."""
         self.room.set()
+        self._streams: list[asyncio.Future[None]] = []
+        """Who waits for :meth:`room_for_streams`."""
         self._conversation = conversation
         self._lock = lock
         self._max_pending_bytes = max_pending_bytes
@@ -60,8 +66,22 @@ class Writer:
         self._is_encrypted = transport.get_extra_info("sslcontext") is not None
         self.flush()
 
+    @property
+    def has_room_for_streams(self) -> bool:
+        """Whether so little waits to be written that calls are not held up by what streams add."""
+        return self._conversation.pending_bytes < _STREAM_BYTES
+
+    async def room_for_streams(self) -> None:
+        """Returns when that may be so, or the lane has ended."""
+        if self.has_room_for_streams:
+            return
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._streams.append(turn)
+        await turn
+
     def end(self) -> None:
         """There is none any more. With the lock."""
+        self._wake_streams()
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -129,6 +149,15 @@ class Writer:
             self.room.clear()
         elif pending <= self._max_pending_bytes // 2:
             self.room.set()
+        if self._streams and self.has_room_for_streams:
+            self._wake_streams()
+
+    def _wake_streams(self) -> None:
+        """In the order in which they came: the first may fill it again."""
+        waiting, self._streams = self._streams, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
 
     def _write_at_once(self) -> bool:
         """Write what is pending, if nothing is on its way before it. False: the loop has to."""

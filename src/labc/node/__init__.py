@@ -5,7 +5,7 @@ from labc.node.faces import Face, OnEnd, OnItem, Verbs
 from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
-from labc.node.streams import Stream, StreamWatch, check_callbacks, too_late
+from labc.node.streams import Stream, StreamWatch, Wish, check_callbacks, too_late
 from labc.node.verbs import AsyncAt, AsyncVerbs, Operation, Registering, RemoteFunction, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
@@ -29,6 +29,7 @@ __all__ = [
     "StreamWatch",
     "TopicDetails",
     "Verbs",
+    "Wish",
     "check_callback",
     "check_callbacks",
     "process",

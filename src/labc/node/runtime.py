@@ -13,7 +13,7 @@ import msgspec
 from labc.directory import DEFAULT, WIDEST, Addressing, NodeRecord, Who, is_narrow
 from labc.errors import PeerLostError
 from labc.fabric import Declared, Fabric, Neighbourhood, Publication, Wide
-from labc.functions import Caller, Options, Outcome, Provider, Receiver, Registration
+from labc.functions import Caller, Options, Outcome, Provider, Registration
 from labc.lanes import Pool
 from labc.node.between import Answering, Asking
 from labc.node.core import Core
@@ -189,6 +189,9 @@ class Runtime:
             self._keeper.cancel()
         while not self._jobs.empty():
             self._jobs.get_nowait().close()
+        await self.caller.close(_CLOSE_WITHIN)
+        if self._kept:
+            await asyncio.wait(self._kept, timeout=_CLOSE_WITHIN)
         try:
             goodbyes = [medium.say_goodbye() for medium in self._media]
             leaving = self.watching.close(), self._topics.close(self._give_to_another)
@@ -219,11 +222,6 @@ class Runtime:
     ) -> Coroutine[Any, Any, Any]:
         return self.caller.call(self.caller.prepare(name, args, kwargs, options, streams=True))
 
-    async def open_stream(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options, latest: bool
-    ) -> Receiver:
-        return await self.caller.open_stream(self.caller.prepare(name, args, kwargs, options, streams=True), latest)
-
     async def call_all(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options
     ) -> list[Outcome]:
@@ -231,7 +229,7 @@ class Runtime:
         return await self.caller.call_all(name, args, kwargs, options)
 
     def keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do this until it ends, or the node closes."""
+        """Do this, and wait a moment for its end when the node closes."""
         task = self.loop.create_task(work, name=name)
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)

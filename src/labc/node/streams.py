@@ -7,9 +7,9 @@ import contextvars
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 from labc.errors import CallTimeoutError, ClosedError, LabcError
 from labc.functions import EndOfStream, Options, Receiver
@@ -19,9 +19,28 @@ from labc.registry import is_coroutine_function
 
 logger = logging.getLogger("labc")
 
-Open = Callable[[Runtime], Awaitable[Receiver]]
 Do = Callable[[Callable[[Runtime], Awaitable[Any]]], Awaitable[Any]]
 """Runs an operation on the node's loop, from any."""
+InThread = Callable[[contextvars.Context, Callable[[], None]], Awaitable[None]]
+
+
+class Wish(NamedTuple):
+    """What a stream is asked for with."""
+
+    name: str
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    options: Options
+    latest: bool
+
+    async def open(self, rooms: Runtime, keep: Callable[[Receiver], object]) -> Receiver:
+        """On the node's loop: returns when somebody was asked. ``keep`` is given the receiver before anything else, so
+        that who is interrupted can close it."""
+        asked = rooms.caller.prepare(self.name, self.args, self.kwargs, self.options, streams=True)
+        receiver = rooms.caller.new_receiver(self.name, self.latest)
+        keep(receiver)
+        await rooms.caller.open_stream(asked, receiver, self.latest)
+        return receiver
 
 
 class Stream:
@@ -31,11 +50,10 @@ class Stream:
     when it is let go of, by ``break`` for one, when it is closed, and when this program ends or dies. For one reader.
     """
 
-    def __init__(self, do: Do, open: Open, name: str, options: Options) -> None:
+    def __init__(self, do: Do, wish: Wish) -> None:
         self._do = do
-        self._open = open
-        self._name = name
-        self._timeout = options.timeout
+        self._wish = wish
+        self._opened = False
         self._values: deque[Any] = deque()
         self._receiver: Receiver | None = None
         self._closed = False
@@ -68,24 +86,47 @@ class Stream:
                 raise StopAsyncIteration
             receiver = await self._start()
             try:
-                self._values.extend(await self._do(lambda _: asyncio.wait_for(receiver.take_here(), self._timeout)))
+                self._values.extend(await self._next_values(receiver))
             except EndOfStream:
                 raise StopAsyncIteration from None
             except ClosedError:
                 if self._closed:  # meanwhile, by another task
                     raise StopAsyncIteration from None
                 raise
-            except LabcError:
-                raise
-            except TimeoutError:
-                receiver.close()
-                raise too_late(self._name, self._timeout) from None
         return self._values.popleft()
 
+    async def _next_values(self, receiver: Receiver) -> list[Any]:
+        """They are taken here, and not on the node's loop: who is cancelled meanwhile has lost none."""
+        while (values := receiver.take_now()) is None:
+            try:
+                await self._do(lambda _: asyncio.wait_for(receiver.wait_here(), self._wish.options.timeout))
+            except TimeoutError:
+                receiver.close()
+                raise too_late(self._wish, receiver) from None
+        return values
+
     async def _start(self) -> Receiver:
-        if self._receiver is None:
-            self._receiver = await self._do(self._open)
+        if self._receiver is not None and self._opened:
+            return self._receiver
+
+        async def open(rooms: Runtime) -> None:
+            self._receiver = await self._wish.open(rooms, self._keep)
+
+        try:
+            await self._do(open)
+        except BaseException:
+            if self._receiver is not None:
+                self._receiver.close()
+            raise
+        assert self._receiver is not None
+        if self._closed:  # meanwhile
+            self._receiver.close()
+            raise StopAsyncIteration
+        self._opened = True
         return self._receiver
+
+    def _keep(self, receiver: Receiver) -> None:
+        self._receiver = receiver
 
     def __del__(self) -> None:
         receiver: Receiver | None = getattr(self, "_receiver", None)
@@ -100,6 +141,7 @@ class StreamWatch:
         self.closed = False
         """Whether it tells nothing more."""
         self._name = name
+        self._ended = False
         self._on_item = on_item
         self._on_end = on_end
         self._receiver: Receiver | None = None
@@ -123,27 +165,33 @@ class StreamWatch:
     def __repr__(self) -> str:
         return f"<labc stream of {self._name!r} to {_name_of(self._on_item)}>"
 
-    async def begin(self, rooms: Runtime, open: Open) -> None:
-        """On the node's loop: returns when somebody was asked. Raises what that does."""
-        self._receiver = await open(rooms)
+    def keep(self, receiver: Receiver) -> None:
+        """It reads this one."""
+        self._receiver = receiver
         if self.closed:
-            self._receiver.close()
-        rooms.keep(self._tell_all(rooms, self._receiver), f"labc {self!r}")
+            receiver.close()
 
-    async def tell_end(self, rooms: Runtime, error: BaseException | None) -> None:
+    def begin(self, rooms: Runtime, receiver: Receiver) -> None:
+        """On the node's loop: tell what comes."""
+        rooms.keep(self._tell_all(rooms, receiver), f"labc {self!r}")
+
+    async def tell_end(self, in_thread: InThread, error: BaseException | None) -> None:
         """Once, when there is no more to tell."""
         self.closed = True
+        if self._ended:
+            return
+        self._ended = True
         if self._on_end is None:
             if error is not None:
                 logger.warning("the stream of %r ended: %s: %s", self._name, type(error).__name__, error)
             return
-        await self._call(rooms, self._on_end, [error])
+        await self._call(in_thread, self._on_end, [error])
 
     async def _tell_all(self, rooms: Runtime, receiver: Receiver) -> None:
         error: BaseException | None = None
         try:
             while not self.closed:
-                await self._call(rooms, self._on_item, await receiver.take_here())
+                await self._call(rooms.in_thread, self._on_item, await receiver.take_here())
         except EndOfStream:
             pass
         except (LabcError, asyncio.CancelledError) as ended:
@@ -153,11 +201,11 @@ class StreamWatch:
         except BaseException as ended:  # of the iterable of outgoing()
             error = ended
         receiver.close()
-        await self.tell_end(rooms, error)
+        await self.tell_end(rooms.in_thread, error)
 
-    async def _call(self, rooms: Runtime, function: Callable[[Any], Any], values: list[Any]) -> None:
+    async def _call(self, in_thread: InThread, function: Callable[[Any], Any], values: list[Any]) -> None:
         if not is_coroutine_function(function):
-            await rooms.in_thread(contextvars.copy_context(), partial(self._call_in_thread, function, values))
+            await in_thread(contextvars.copy_context(), partial(self._call_in_thread, function, values))
             return
         for value in values:
             result = None
@@ -204,8 +252,9 @@ def check_callbacks(on_item: Any, on_end: Any) -> None:
         raise TypeError("stream(on_end=...) goes with on_item=...: who iterates sees the end")
 
 
-def too_late(name: str, timeout: float | None) -> CallTimeoutError:
-    return CallTimeoutError(name, timeout or 0.0, ran="yes")
+def too_late(wish: Wish, receiver: Receiver) -> CallTimeoutError:
+    """No value came in time."""
+    return CallTimeoutError(wish.name, wish.options.timeout or 0.0, ran="yes" if receiver.begun else "maybe")
 
 
 def _name_of(function: Any) -> str:

@@ -9,11 +9,11 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from labc.directory import CORE, DEFAULT, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import LabcError
-from labc.functions import Options, Outcome, Receiver, Registration, Run, make_registration
+from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
 from labc.node.faces import OnEnd, OnItem, Verbs
 from labc.node.runtime import Runtime
-from labc.node.streams import Stream, StreamWatch, check_callbacks
+from labc.node.streams import Stream, StreamWatch, Wish, check_callbacks
 from labc.registry import Registry
 from labc.topics import Message, Subscription, WhenFull, check_retain, make_subscription
 
@@ -234,22 +234,24 @@ class AsyncVerbs(Verbs, Registering):
     ) -> Any:
         check_name(name)
         check_callbacks(on_item, on_end)
-        options = self._options
-
-        def open(rooms: Runtime) -> Awaitable[Receiver]:
-            return rooms.open_stream(name, args, kwargs, options, latest)
-
+        wish = Wish(name, args, kwargs, self._options, latest)
         if on_item is None:
-            return Stream(self._do, open, name, options)
+            return Stream(self._do, wish)
         watch = StreamWatch(name, on_item, on_end)
 
         async def begin(rooms: Runtime) -> None:
-            try:
-                await watch.begin(rooms, open)
-            except Exception as error:
-                await watch.tell_end(rooms, error)
+            watch.begin(rooms, await wish.open(rooms, watch.keep))
 
-        watch.beginning = asyncio.ensure_future(self._do(begin))
+        async def do() -> None:
+            try:
+                await self._do(begin)
+            except BaseException as error:  # also of a node that can't be started
+                watch.close()
+                await watch.tell_end(lambda context, call: asyncio.to_thread(context.run, call), error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+
+        watch.beginning = asyncio.ensure_future(do())
         return watch
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:

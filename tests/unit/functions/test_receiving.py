@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labc.errors import CarryError, ClosedError, ProtocolError, RemoteError
-from labc.functions.receiving import EndOfStream, Receiver, Values
+from labc.functions.receiving import EndOfStream, Receiver, Values, WaitedLongEnoughError
 from labc.wire import encode, encode_items
 
 
@@ -136,8 +136,10 @@ def test_who_waits_is_woken() -> None:
 def test_a_thread_waits_no_longer_than_it_says() -> None:
     async def main() -> None:
         case = Case()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(WaitedLongEnoughError):
             await asyncio.to_thread(case.receiver.take, 0.02)
+        with pytest.raises(ClosedError, match="nobody waits any more"):
+            await asyncio.to_thread(case.receiver.take, 5.0, lambda: True)
 
     asyncio.run(main())
 

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
+
 from labc.errors import CarryError
 from labc.functions.sending import Sender
 from labc.wire import Body, Failure, count_items, decode_items, encode
@@ -19,7 +21,7 @@ class Other:
     def __init__(self) -> None:
         self.messages: list[Body] = []
         self.ends: list[Failure | None] = []
-        self.largest = 1 << 30
+        self.limit = 1 << 30
         self.room_there = asyncio.Event()
         self.room_there.set()
 
@@ -34,8 +36,7 @@ class Other:
         self.ends.append(failure)
 
     def send(self, items: Body) -> None:
-        if items.size > self.largest:
-            raise CarryError("item", "too large")
+        assert items.size <= self.limit
         self.messages.append(items)
 
     @property
@@ -168,21 +169,69 @@ def test_while_the_lane_has_no_room_little_waits_whatever_credit_there_is() -> N
     asyncio.run(main())
 
 
-def test_what_the_other_does_not_take_ends_it() -> None:
+def test_a_value_that_the_other_does_not_take_is_the_producers_and_those_before_it_go() -> None:
     async def main() -> None:
         other = Other()
-        other.largest = 100
+        other.limit = 100
         out = sender(other)
-        out.granted(10, 10_000)
-        assert await out.put_here(encode("small"))
+        out.granted(1000, 10_000)
+        for number in range(300):
+            assert await out.put_here(encode(number))
+        with pytest.raises(CarryError, match="207 bytes are more than max_message_bytes=100"):
+            await out.put_here(encode("x" * 200))
+        out.end(FAILURE)
         await asyncio.sleep(0.02)
-        assert await out.put_here(encode("x" * 200))
+        assert other.values == list(range(300))
+        assert other.ends == [FAILURE]
+
+    asyncio.run(main())
+
+
+def test_little_values_count_for_more_than_their_bytes() -> None:
+    """Each is an object."""
+
+    async def main() -> None:
+        other = Other()
+        other.room_there.clear()
+        out = sender(other)
+        out.granted(1 << 31, 1 << 60)
+        taken = 0
+        while out.put_if_room(encode(1)):
+            taken += 1
+        assert taken < 100_000
+        out.close()
+        assert not out.put_if_room(encode(1))
+
+    asyncio.run(main())
+
+
+def test_latest_never_sends_an_older_value_after_a_newer_one() -> None:
+    async def main() -> None:
+        other = Other()
+        out = sender(other, latest=True)
+        await out.put_here(encode(1))  # without credit
+        other.room_there.clear()
+        out.granted(1, 100)
+        await out.put_here(encode(2))
+        out.end()
         await asyncio.sleep(0.02)
-        assert other.values == ["small"]
-        [failure] = other.ends
-        assert failure is not None
-        assert isinstance(failure.to_exception(), CarryError)
-        assert not await out.put_here(encode("more"))
+        other.room_there.set()
+        await asyncio.sleep(0.02)
+        assert other.values == [2]
+        assert other.ends == [None]
+
+    asyncio.run(main())
+
+
+def test_it_is_told_that_it_is_closed_once() -> None:
+    async def main() -> None:
+        told: list[bool] = []
+        out = sender(Other(), on_close=lambda: told.append(True))
+        out.close()
+        out.close()
+        assert told == [True]
+        out.granted(1, 1)
+        assert not await out.put_here(encode(1))
 
     asyncio.run(main())
 
