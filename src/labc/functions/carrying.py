@@ -16,9 +16,11 @@ def carried(value: Any, where: str) -> Body:
     Raises:
         CarryError: it can't be carried; ``where`` is what it is called.
     """
-    alone = _references(value) == _ALONE
-    body = encode(value, where=where)
-    if all(buffer.readonly for buffer in body.buffers) or (alone and _is_own_memory(value)):
+    references = _references(value)
+    body = encode(value, where)
+    if not body.buffers or all(buffer.readonly for buffer in body.buffers):
+        return body
+    if references == _ALONE and _is_own_memory(value):
         return body
     return Body(body.head, tuple(b if b.readonly else memoryview(bytes(b)) for b in body.buffers))
 
@@ -33,7 +35,7 @@ _references: Callable[[Any], int] = getattr(sys, "getrefcount", lambda value: 0)
 
 
 def _references_of(value: Any, where: str) -> int:
-    """What `carried` counts."""
+    """What `carried` counts: in a function that is called as that is."""
     return _references(value)
 
 

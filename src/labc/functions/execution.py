@@ -136,6 +136,7 @@ class Execution:
     async def give(self, call: Call) -> None:
         """Run a generator wherever it runs, and give its values to whom they are for. For a task of its own."""
         values, context = _receiver_of(call), call.context
+        where = f"a value of {context.name}()"
         if call.registration.run == "thread":
             await self.threads.run(self.new_context(), lambda: self.give_in_thread(call))
             return
@@ -152,11 +153,11 @@ class Execution:
                 generator = await generator
             if hasattr(generator, "__anext__"):
                 async for value in generator:
-                    if not await values.put_here(carried(value, _place(context))):
+                    if not await values.put_here(carried(value, where)):
                         break
             else:
                 for value in _values_of(generator, context.name):
-                    if not await values.put_here(carried(value, _place(context))):
+                    if not await values.put_here(carried(value, where)):
                         break
         except asyncio.CancelledError as error:
             if context.cancelled:
@@ -178,6 +179,7 @@ class Execution:
     def give_in_thread(self, call: Call) -> None:
         """The same for a plain generator, in a thread and a context of its own."""
         values, context = _receiver_of(call), call.context
+        where = f"a value of {context.name}()"
         if self._is_too_late(context):
             values.end(self._too_late(context))
             return
@@ -191,7 +193,7 @@ class Execution:
             self._enter(context)
             generator = call.registration.function(*args, **kwargs)
             for value in _values_of(generator, context.name):
-                if not values.put(carried(value, _place(context))):
+                if not values.put(carried(value, where)):
                     break
         except BaseException as error:
             values.end(self._no_value(context, error))
@@ -286,10 +288,6 @@ class Execution:
 def _receiver_of(call: Call) -> Sender:
     assert call.values is not None
     return call.values
-
-
-def _place(context: CallContext) -> str:
-    return f"a value of {context.name}()"
 
 
 def _values_of(generator: Any, name: str) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Protocol
 
 from labc.errors import CarryError
@@ -62,6 +63,7 @@ class Sender:
     ) -> None:
         self._loop = loop
         self._way = way
+        self._limit = way.limit - ITEMS_HEADER
         self._latest = latest
         self._on_first_credit: Callable[[], object] | None = on_first_credit
         self._on_close = on_close
@@ -92,23 +94,23 @@ class Sender:
         Raises:
             CarryError: it is larger than the other side takes.
         """
-        self._check(body)
+        size = self._size_of(body)
         with self._room:
             while not (self._takes or self.closed):
                 self._room.wait()
-            wake = self._take(body)
+            wake = self._take(body, size)
         if wake:
             self._soon()
         return not self.closed
 
     async def put_here(self, body: Body) -> bool:
         """The same on the loop."""
-        self._check(body)
+        size = self._size_of(body)
         while not (self._takes or self.closed):
             self._turn = self._loop.create_future()
             await self._turn
         with self._room:
-            wake = self._take(body)
+            wake = self._take(body, size)
         if wake:
             self._loop.call_soon(self._flush)
         self._in_turn += 1
@@ -119,11 +121,11 @@ class Sender:
 
     def put_if_room(self, body: Body) -> bool:
         """From any thread, without waiting; False: there is no room now, or nobody wants it any more."""
-        self._check(body)
+        size = self._size_of(body)
         with self._room:
             if self.closed or not self._takes:
                 return False
-            wake = self._take(body)
+            wake = self._take(body, size)
         if wake:
             self._soon()
         return True
@@ -177,13 +179,16 @@ class Sender:
     def _takes(self) -> bool:
         return self._latest or self._may_go
 
-    def _check(self, body: Body) -> None:
-        if (size := body.size + ITEMS_HEADER) > (limit := self._way.limit):
-            raise CarryError(
-                "a value", f"{size} bytes are more than max_message_bytes={limit} of the node that gets it"
-            )
+    def _size_of(self, body: Body) -> int:
+        """Raises CarryError."""
+        size = body.size if body.buffers else len(body.head)
+        if size > self._limit:
+            limit = self._limit + ITEMS_HEADER
+            problem = f"{size + ITEMS_HEADER} bytes are more than max_message_bytes={limit} of the node that gets it"
+            raise CarryError("a value", problem)
+        return size
 
-    def _take(self, body: Body) -> bool:
+    def _take(self, body: Body, size: int) -> bool:
         """Whether the loop has to be told. With the lock."""
         if self.closed:
             return False
@@ -191,14 +196,14 @@ class Sender:
             self._newest = body
             return False
         self._newest = None
-        self._append(body)
+        self._append(body, size)
         wake, self._scheduled = not self._scheduled, True
         return wake
 
-    def _append(self, body: Body) -> None:
-        self._window.spend(body.size)
+    def _append(self, body: Body, size: int) -> None:
+        self._window.spend(size)
         self._unsent.append(body)
-        self._unsent_bytes += body.size + _OVERHEAD
+        self._unsent_bytes += size + _OVERHEAD
 
     def _wake(self) -> None:
         self._room.notify()
@@ -223,7 +228,7 @@ class Sender:
                 return
             with self._room:
                 if self._newest is not None and not self._unsent and self._may_go:
-                    self._append(self._newest)
+                    self._append(self._newest, self._newest.size)
                     self._newest = None
                 bodies = self._next_message()
                 if not bodies:
@@ -246,16 +251,22 @@ class Sender:
 
     def _next_message(self) -> list[Body]:
         """What is sent together: one value with buffers, or some without. With the lock."""
-        bodies: list[Body] = []
-        size, most = ITEMS_HEADER, min(_TOGETHER_BYTES, self._way.limit)
-        while self._unsent and len(bodies) < self._together:
-            body = self._unsent[0]
-            if bodies and (body.buffers or size + len(body.head) > most):
-                break
-            self._unsent.popleft()
-            self._unsent_bytes -= body.size + _OVERHEAD
-            bodies.append(body)
-            size += len(body.head)
-            if body.buffers:
-                break
+        unsent = self._unsent
+        if not unsent:
+            return []
+        if unsent[0].buffers:
+            bodies = [unsent.popleft()]
+            size = bodies[0].size
+        else:
+            bodies = []
+            size, most = 0, min(_TOGETHER_BYTES, self._limit)
+            for body in islice(unsent, self._together):
+                larger = size + len(body.head)
+                if body.buffers or (bodies and larger > most):
+                    break
+                bodies.append(body)
+                size = larger
+            for _ in bodies:
+                unsent.popleft()
+        self._unsent_bytes -= size + _OVERHEAD * len(bodies)
         return bodies
