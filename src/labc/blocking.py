@@ -38,7 +38,7 @@ from labc.node import (
     process,
 )
 from labc.portal import Portal, portal, running_loop
-from labc.streams import BlockingStream, interrupted, open_stream
+from labc.streams import BlockingStream, interrupted
 from labc.topics import Message, Messages, Subscription, check_retain
 
 logger = logging.getLogger("labc")
@@ -106,7 +106,7 @@ class BlockingVerbs(Verbs, Registering):
             return BlockingStream(self._portal, wish)
         watch = StreamWatch(name, on_item, on_end)
         with interrupted(watch.close):
-            watch.begin(*open_stream(self._portal, wish, watch.keep))
+            self._portal.run("stream", lambda rooms: watch.begin(rooms, wish))
         return watch
 
     def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:

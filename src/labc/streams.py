@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from labc.errors import BlockingCallError, ClosedError, ForkedError, PeerLostError
+from labc.errors import BlockingCallError, ClosedError, PeerLostError
 from labc.functions import EndOfStream, Receiver, WaitedLongEnoughError, find_current_call
-from labc.node import Runtime, Wish, process, too_late
+from labc.node import Wish, process, too_late
 from labc.portal import Portal
 
 
@@ -26,13 +25,12 @@ class BlockingStream:
         self._portal = portal
         self._wish = wish
         self._timeout = math.inf if wish.options.timeout is None else wish.options.timeout
-        self._process = os.getpid()
         self._closed = False
         self._taken: deque[Any] = deque()
         self._receiver: Receiver | None = None
         self._node = portal.node()
         with interrupted(self.close):
-            self._rooms, _ = open_stream(portal, wish, self._keep)
+            portal.run("stream", lambda rooms: wish.open(rooms, self._keep), self._node)
 
     @property
     def skipped(self) -> int:
@@ -43,7 +41,7 @@ class BlockingStream:
         """Read no more; the generator is closed. Closing twice is harmless."""
         self._closed = True
         self._taken.clear()
-        if self._receiver is not None and os.getpid() == self._process:
+        if self._receiver is not None:
             self._receiver.close()
 
     def __enter__(self) -> Self:
@@ -65,10 +63,8 @@ class BlockingStream:
         """Raises StopIteration, in the end."""
         if self._closed or self._receiver is None:
             raise StopIteration
-        if self._rooms.is_here():
+        if self._node.rooms().is_here():
             raise BlockingCallError("stream", f"`async for ... in labc.aio.stream({self._wish.name!r})`")
-        if os.getpid() != self._process:
-            raise ForkedError
         call = find_current_call()
         try:
             return self._receiver.take(self._timeout, lambda: call is not None and call.cancelled)
@@ -93,15 +89,6 @@ class BlockingStream:
     def __del__(self) -> None:
         if getattr(self, "_receiver", None) is not None:
             self.close()
-
-
-def open_stream(portal: Portal, wish: Wish, keep: Callable[[Receiver], object]) -> tuple[Runtime, Receiver]:
-    """Returns when somebody was asked. ``keep`` is given the receiver before."""
-
-    async def open(rooms: Runtime) -> tuple[Runtime, Receiver]:
-        return rooms, await wish.open(rooms, keep)
-
-    return portal.run("stream", open)
 
 
 @contextmanager

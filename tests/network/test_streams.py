@@ -569,6 +569,16 @@ def test_coroutines_have_callbacks_as_well(anywhere) -> None:
     assert asyncio.run(main()) == [0, 1, 2]
 
 
+def test_a_callback_is_begun_on_the_nodes_own_loop(anywhere, until) -> None:
+    """In its debug mode the loop refuses what comes from other threads."""
+    ended: list[BaseException | None] = []
+    labc.call("one")
+    labc.blocking.portal.node().loop.set_debug(True)
+    labc.stream("count", 3, on_item=print, on_end=ended.append)
+    until(lambda: ended)
+    assert ended == [None]
+
+
 def test_callbacks_are_functions() -> None:
     with pytest.raises(TypeError, match=r"on_item=.*takes a function, not 3"):
         labc.stream("count", on_item=3)  # type: ignore[arg-type]

@@ -100,9 +100,12 @@ class Caller:
 
     async def call(self, asked: Asked, tries: Tries | None = None) -> Any:
         """The answer of one provider. ``tries``: what :meth:`call_directly` has tried."""
+        tries = tries or Tries(asked.options.retry)
+        if not asked.streams:
+            return (await self._call(asked, tries))[1]
         asked.check_streams()
         try:
-            value = (await self._call(asked, tries or Tries(asked.options.retry)))[1]
+            value = (await self._call(asked, tries))[1]
         except LabcError as error:
             if (raised := _outgoing_error(asked)) is not None:
                 raise raised from error

@@ -99,18 +99,18 @@ class Execution:
         except asyncio.CancelledError as error:
             if context.cancelled:
                 raise
-            return self.raised(context, error)  # the function's own doing
+            return self._raised(context, error)  # the function's own doing
         except ProcessDiedError as error:
             self.count("failed", context)
             return self.failure(PeerLostError(f"the process that ran {context.name!r} on {self._here}", str(error)))
         except RaisedThereError as error:
-            return self.raised(context, error, error.failure)
+            return self._raised(context, error, error.failure)
         except BaseException as error:
             if isinstance(error, GeneratorExit) and self._loop.is_closed():
                 raise  # the loop ended before it
             if isinstance(error, CarryError) and registration.run == "process":
                 return self._uncarried(context, error)
-            return self.raised(context, error)
+            return self._raised(context, error)
         finally:
             context.finished = True
         return self._encoded(context, result)
@@ -128,14 +128,14 @@ class Execution:
             self._enter(context)
             result = registration.function(*args, **kwargs)
         except BaseException as error:  # also SystemExit: a function must not end its provider
-            return self.raised(context, error)
+            return self._raised(context, error)
         finally:
             context.finished = True
         return self._encoded(context, result)
 
     async def give(self, call: Call) -> None:
         """Run a generator wherever it runs, and give its values to whom they are for. For a task of its own."""
-        values, context = _receiver_of(call), call.context
+        values, context = _sender_of(call), call.context
         where = f"a value of {context.name}()"
         if call.registration.run == "thread":
             await self.threads.run(self.new_context(), lambda: self.give_in_thread(call))
@@ -162,7 +162,7 @@ class Execution:
         except asyncio.CancelledError as error:
             if context.cancelled:
                 raise
-            values.end(self.raised(context, error))
+            values.end(self._raised(context, error))
             return
         except BaseException as error:
             if isinstance(error, GeneratorExit) and self._loop.is_closed():
@@ -178,7 +178,7 @@ class Execution:
 
     def give_in_thread(self, call: Call) -> None:
         """The same for a plain generator, in a thread and a context of its own."""
-        values, context = _receiver_of(call), call.context
+        values, context = _sender_of(call), call.context
         where = f"a value of {context.name}()"
         if self._is_too_late(context):
             values.end(self._too_late(context))
@@ -235,7 +235,7 @@ class Execution:
             logger.warning("%s raised %s when it was closed", context, type(error).__name__, exc_info=error)
 
     def _no_value(self, context: CallContext, error: BaseException) -> Failure:
-        return self._uncarried(context, error) if isinstance(error, CarryError) else self.raised(context, error)
+        return self._uncarried(context, error) if isinstance(error, CarryError) else self._raised(context, error)
 
     def _enter(self, context: CallContext) -> None:
         self._prepare()
@@ -247,7 +247,7 @@ class Execution:
         except CarryError as error:
             return self._uncarried(context, error)
         except BaseException as error:  # of the value: a property that raises, a dict that another thread changes
-            return self.raised(context, error)
+            return self._raised(context, error)
         self.count("served", context)
         return body
 
@@ -267,7 +267,7 @@ class Execution:
         self.count("refused")
         return self.failure(error, ran="no")
 
-    def raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
+    def _raised(self, context: CallContext, error: BaseException, failure: Failure | None = None) -> Failure:
         """``failure``: the error as it was told by another process."""
         self.count("failed", context)
         failure = failure or self.failure(error)
@@ -285,7 +285,7 @@ class Execution:
         return Failure.from_exception(error, host=self._here.host, node=self._here.name, ran=ran)
 
 
-def _receiver_of(call: Call) -> Sender:
+def _sender_of(call: Call) -> Sender:
     assert call.values is not None
     return call.values
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from labc.errors import BlockingCallError
-from labc.functions.receiving import EndOfStream, Receiver, Values
+from labc.functions.receiving import EndOfStream, Receiver
 
 
 class Incoming(Iterator[Any], AsyncIterator[Any]):
@@ -18,19 +19,24 @@ class Incoming(Iterator[Any], AsyncIterator[Any]):
     """
 
     def __init__(self, receiver: Receiver, is_on_loop: Callable[[], bool]) -> None:
-        self._values = Values(receiver)
+        self._receiver = receiver
+        self._taken: deque[Any] = deque()
         self._is_on_loop = is_on_loop
 
     def __next__(self) -> Any:
         if self._is_on_loop():
             raise BlockingCallError("outgoing", "`async for`")
-        try:
-            return self._values.next()
-        except EndOfStream:
-            raise StopIteration from None
+        if not self._taken:
+            try:
+                self._taken.extend(self._receiver.take())
+            except EndOfStream:
+                raise StopIteration from None
+        return self._taken.popleft()
 
     async def __anext__(self) -> Any:
-        try:
-            return await self._values.next_here()
-        except EndOfStream:
-            raise StopAsyncIteration from None
+        if not self._taken:
+            try:
+                self._taken.extend(await self._receiver.take_here())
+            except EndOfStream:
+                raise StopAsyncIteration from None
+        return self._taken.popleft()

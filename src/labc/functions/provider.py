@@ -162,6 +162,8 @@ class Provider:
         """The same for a caller in this very node; what would be a failure on a lane is raised, and a TimeoutError."""
         request = Request(name, timeout, msgspec.Raw(arguments.head), len(outgoing))
         call = self._new_call_here(request, arguments)
+        if not outgoing:
+            return await self._call_here(call)
         with self._connected_here(call, outgoing):
             return await self._call_here(call)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from labc.errors import ClosedError, LabcError, ProtocolError
+from labc.errors import ClosedError, ForkedError, LabcError, ProtocolError
 from labc.jobs import Gate
 from labc.wire import ITEMS_HEADER, Body, Failure, Window, count_items, decode_items
 
@@ -52,6 +53,7 @@ class Receiver:
         self, loop: asyncio.AbstractEventLoop, where: str, items: int, bytes: int, *, latest: bool = False
     ) -> None:
         self._loop = loop
+        self._process = os.getpid()
         self._where = where
         self._size = (2, bytes) if latest else (items, bytes)
         self._latest = latest
@@ -134,8 +136,11 @@ class Receiver:
             EndOfStream: there are no more.
             WaitedLongEnoughError: none came in time.
             ClosedError: it was closed here, the loop turns no more, or ``give_up()`` is true.
+            ForkedError: it is another process's.
             LabcError: what it ended with.
         """
+        if os.getpid() != self._process:
+            raise ForkedError
         while (values := self.take_now()) is None:
             gate = Gate()
             self._wake = gate.open
@@ -150,7 +155,9 @@ class Receiver:
         return values
 
     def close(self) -> None:
-        """Nobody reads any more. From any thread; closing twice is harmless."""
+        """Nobody reads any more. From any thread; closing twice is harmless, and so is closing it in a forked child."""
+        if os.getpid() != self._process:  # the loop's wake-up is shared with the parent
+            return
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._close)
 
@@ -232,23 +239,3 @@ class WayHere:
 
     async def room(self) -> None:
         """There is always some."""
-
-
-class Values:
-    """What a receiver takes, one by one."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.receiver = receiver
-        self._taken: deque[Any] = deque()
-
-    def next(self, timeout: float = math.inf, give_up: Callable[[], bool] = lambda: False) -> Any:
-        """In a thread; raises what :meth:`Receiver.take` does."""
-        if not self._taken:
-            self._taken.extend(self.receiver.take(timeout, give_up))
-        return self._taken.popleft()
-
-    async def next_here(self) -> Any:
-        """The same on the loop."""
-        if not self._taken:
-            self._taken.extend(await self.receiver.take_here())
-        return self._taken.popleft()

@@ -5,6 +5,5 @@ from labc.lanes.crowd import Notices
 from labc.lanes.direct import DirectLane
 from labc.lanes.lane import Answer, DeadlineError, Lane
 from labc.lanes.pool import Pool
-from labc.lanes.streams import Inlet, Outlet
 
-__all__ = ["Answer", "DeadlineError", "DirectLane", "Inlet", "Lane", "Notices", "Outlet", "Pool", "ips_of"]
+__all__ = ["Answer", "DeadlineError", "DirectLane", "Lane", "Notices", "Pool", "ips_of"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -145,7 +144,6 @@ class StreamWatch:
         self._on_item = on_item
         self._on_end = on_end
         self._receiver: Receiver | None = None
-        self._process = os.getpid()
         self.beginning: asyncio.Future[None] | None = None
         """For labc itself: keeps what begins it alive."""
 
@@ -153,7 +151,7 @@ class StreamWatch:
         """Tell no more of it; the generator is closed. From any thread, and from the function itself; closing twice is
         harmless. It does not wait for a call of the function that is under way."""
         self.closed = True
-        if self._receiver is not None and os.getpid() == self._process:
+        if self._receiver is not None:
             self._receiver.close()
 
     def __enter__(self) -> Self:
@@ -165,14 +163,9 @@ class StreamWatch:
     def __repr__(self) -> str:
         return f"<labc stream of {self._name!r} to {_name_of(self._on_item)}>"
 
-    def keep(self, receiver: Receiver) -> None:
-        """It reads this one."""
-        self._receiver = receiver
-        if self.closed:
-            receiver.close()
-
-    def begin(self, rooms: Runtime, receiver: Receiver) -> None:
-        """On the node's loop: tell what comes."""
+    async def begin(self, rooms: Runtime, wish: Wish) -> None:
+        """On the node's loop: returns when somebody was asked, and tells what comes from then on."""
+        receiver = await wish.open(rooms, self._keep)
         rooms.keep(self._tell_all(rooms, receiver), f"labc {self!r}")
 
     async def tell_end(self, in_thread: InThread, error: BaseException | None) -> None:
@@ -186,6 +179,11 @@ class StreamWatch:
                 logger.warning("the stream of %r ended: %s: %s", self._name, type(error).__name__, error)
             return
         await self._call(in_thread, self._on_end, [error])
+
+    def _keep(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        if self.closed:
+            receiver.close()
 
     async def _tell_all(self, rooms: Runtime, receiver: Receiver) -> None:
         error: BaseException | None = None

@@ -239,19 +239,16 @@ class AsyncVerbs(Verbs, Registering):
             return Stream(self._do, wish)
         watch = StreamWatch(name, on_item, on_end)
 
-        async def begin(rooms: Runtime) -> None:
-            watch.begin(rooms, await wish.open(rooms, watch.keep))
-
-        async def do() -> None:
+        async def begin() -> None:
             try:
-                await self._do(begin)
+                await self._do(lambda rooms: watch.begin(rooms, wish))
             except BaseException as error:  # also of a node that can't be started
                 watch.close()
                 await watch.tell_end(lambda context, call: asyncio.to_thread(context.run, call), error)
                 if isinstance(error, asyncio.CancelledError):
                     raise
 
-        watch.beginning = asyncio.ensure_future(do())
+        watch.beginning = asyncio.ensure_future(begin())
         return watch
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import Any
 
 import pytest
 
-from labc.errors import CarryError, ClosedError, ProtocolError, RemoteError
-from labc.functions.receiving import EndOfStream, Receiver, Values, WaitedLongEnoughError
+from labc.errors import CarryError, ClosedError, ForkedError, ProtocolError, RemoteError
+from labc.functions.receiving import EndOfStream, Receiver, WaitedLongEnoughError
 from labc.wire import encode, encode_items
 
 
@@ -115,14 +116,12 @@ def test_the_end_comes_last_and_stays() -> None:
 def test_who_waits_is_woken() -> None:
     async def main() -> None:
         case = Case()
-        values = Values(case.receiver)
-        waiting = asyncio.create_task(values.next_here())
+        waiting = asyncio.create_task(case.receiver.take_here())
         await asyncio.sleep(0)
         case.come(1, 2)
-        assert await waiting == 1
-        assert await values.next_here() == 2
+        assert await waiting == [1, 2]
         got: list[Any] = []
-        thread = threading.Thread(target=lambda: got.append(values.next(5.0)))
+        thread = threading.Thread(target=lambda: got.extend(case.receiver.take(5.0)))
         thread.start()
         await asyncio.sleep(0.02)
         case.come(3)
@@ -167,5 +166,18 @@ def test_latest_has_the_newest_and_credit_at_once() -> None:
         assert len(case.credit) == 11
         assert await case.receiver.take_here() == [9]
         assert case.receiver.skipped == 9
+
+    asyncio.run(main())
+
+
+def test_in_a_forked_child_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        case = Case()
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        case.receiver.close()
+        with pytest.raises(ForkedError):
+            case.receiver.take(0.1)
+        await asyncio.sleep(0)
+        assert case.closed == []
 
     asyncio.run(main())
