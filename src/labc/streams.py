@@ -29,6 +29,7 @@ class BlockingStream:
         self._taken: deque[Any] = deque()
         self._receiver: Receiver | None = None
         self._node = portal.node()
+        self._is_here = self._node.rooms().is_here
         with interrupted(self.close):
             portal.run("stream", lambda rooms: wish.open(rooms, self._keep), self._node)
 
@@ -63,7 +64,7 @@ class BlockingStream:
         """Raises StopIteration, in the end."""
         if self._closed or self._receiver is None:
             raise StopIteration
-        if self._node.rooms().is_here():
+        if self._is_here():
             raise BlockingCallError("stream", f"`async for ... in labc.aio.stream({self._wish.name!r})`")
         call = find_current_call()
         try:

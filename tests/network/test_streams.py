@@ -661,6 +661,16 @@ def test_leaving_the_network_ends_it(server) -> None:
         next(values)
 
 
+def test_what_has_arrived_is_read_also_after_leaving(server, until) -> None:
+    values = labc.stream("count", 10**9)
+    assert next(values) == 0
+    until(lambda: len(values._receiver._arrived) > 1)
+    labc.close()
+    assert next(values) == 1
+    with pytest.raises(labc.ClosedError):
+        list(values)
+
+
 def test_arrays_keep_their_types(anywhere) -> None:
     arrays = [numpy.zeros(3, dtype) for dtype in ("<f4", "<i8", "|u1")]
     assert labc.call("types", labc.outgoing(arrays)) == ["<f4", "<i8", "|u1"]
