@@ -21,7 +21,7 @@ from labc.directory import NodeRecord
 from labc.errors import HandshakeError, LabcError, PeerLostError, ProtocolError
 from labc.lanes.addresses import tcp_endpoint, unix_path
 from labc.lanes.awake import Awake, give_way
-from labc.lanes.cut import is_cut
+from labc.lanes.cut import is_cut, send_again_steadily
 from labc.lanes.lane import Answer, DeadlineError
 from labc.lanes.tls import is_same_user
 from labc.settings import Settings
@@ -378,6 +378,7 @@ def _connected(address: str, timeout: float) -> socket.socket:
         connection.setblocking(True)
         if family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_again_steadily(connection)
     except BaseException:
         connection.close()
         raise

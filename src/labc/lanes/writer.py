@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from labc.lanes.cut import send_again_steadily
 from labc.wire import Conversation
 
 _WRITE_BYTES = 1 << 18
@@ -63,6 +64,7 @@ class Writer:
         """There is a connection."""
         self._transport = transport
         self.socket = _second(transport.get_extra_info("socket"))
+        send_again_steadily(self.socket)
         self._is_encrypted = transport.get_extra_info("sslcontext") is not None
         self.flush()
 

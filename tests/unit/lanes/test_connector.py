@@ -16,6 +16,7 @@ from keyed import make_members
 
 from labc.directory import NodeRecord
 from labc.errors import LabcError
+from labc.lanes import cut
 from labc.lanes.addresses import ABSTRACT_SOCKETS
 from labc.lanes.admission import Admission
 from labc.lanes.connector import Connector
@@ -238,6 +239,11 @@ def test_an_encrypted_lane_can_be_asked_whether_it_is_cut_and_is_not_written_pas
                 assert lane._writer.socket is not None
                 assert lane._writer.socket.getpeername() == place.listener.getsockname()
                 assert not lane.is_cut
+                if cut.POSSIBLE:
+                    steadily = [
+                        lane._writer.socket.getsockopt(socket.IPPROTO_TCP, 16) for lane in (lane, *others.lanes)
+                    ]
+                    assert steadily == [1, 1], "both ends send again in equal steps"
                 assert not lane._writer._write_at_once()
                 await lane.ping()
             lane.close()

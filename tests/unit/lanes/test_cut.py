@@ -6,11 +6,13 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from labc.lanes import cut
-from labc.lanes.cut import is_cut
+from labc.lanes.cut import is_cut, send_again_steadily
+from labc.lanes.direct import _connected
 
 pytestmark = pytest.mark.skipif(not cut.POSSIBLE, reason="there is no telling here")
 
@@ -40,6 +42,30 @@ def test_what_is_no_connection_is_not_cut(ends: tuple[socket.socket, socket.sock
     one, other = socket.socketpair()
     with one, other:
         assert not is_cut(one, 0.0)
+
+
+def test_what_was_lost_is_sent_again_in_equal_steps(ends: tuple[socket.socket, socket.socket]) -> None:
+    mine, theirs = ends
+    send_again_steadily(mine)
+    assert [is_steady(end) for end in (mine, theirs)] == [True, False]
+    one, other = socket.socketpair()
+    with one, other:
+        send_again_steadily(one)
+        assert other.send(b"it is left alone") == 16
+    mine.close()
+    send_again_steadily(mine)
+    send_again_steadily(None)
+
+
+def test_a_lane_of_one_call_sends_again_in_equal_steps() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        with _connected(f"tcp/{host}:{port}", 5.0) as connection:
+            assert is_steady(connection)
+
+
+def is_steady(connection: Any) -> bool:
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, 16))
 
 
 class Tells:
