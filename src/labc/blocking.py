@@ -31,8 +31,8 @@ from labc.node import (
     RemoteFunction,
     Runtime,
     StreamWatch,
+    StreamWish,
     Verbs,
-    Wish,
     check_callback,
     check_callbacks,
     process,
@@ -101,7 +101,7 @@ class BlockingVerbs(Verbs, Registering):
     ) -> Any:
         check_name(name)
         check_callbacks(on_item, on_end)
-        wish = Wish(name, args, kwargs, self._options, latest)
+        wish = StreamWish(name, args, kwargs, self._options, latest)
         if on_item is None:
             return BlockingStream(self._portal, wish)
         watch = StreamWatch(name, on_item, on_end)

@@ -3,12 +3,13 @@
 from labc.functions.caller import Caller, Detour, Outcome
 from labc.functions.context import CallContext, current_call, find_current_call
 from labc.functions.execution import CallCounts
+from labc.functions.inbox import EndOfStream, Inbox, WaitedLongEnoughError
 from labc.functions.incoming import Incoming
 from labc.functions.options import Options
 from labc.functions.outgoing import Outgoing, outgoing
 from labc.functions.processes import being_spawned, in_pool
 from labc.functions.provider import Provider
-from labc.functions.receiving import EndOfStream, Receiver, WaitedLongEnoughError
+from labc.functions.receiving import Receiver
 from labc.functions.registration import Registration, Run, make_registration
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Caller",
     "Detour",
     "EndOfStream",
+    "Inbox",
     "Incoming",
     "Options",
     "Outcome",

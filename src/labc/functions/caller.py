@@ -19,13 +19,14 @@ from labc.fabric import Fabric, Neighbourhood
 from labc.functions.asked import Asked, Tries
 from labc.functions.context import find_current_call
 from labc.functions.finding import SETTLE_WAIT, Finder
+from labc.functions.inbox import Inbox
 from labc.functions.options import Options
 from labc.functions.outgoing import Outgoing
 from labc.functions.provider import Provider
 from labc.functions.receiving import Receiver
 from labc.lanes import Answer, DeadlineError, Lane, Pool
 from labc.settings import Settings
-from labc.wire import decode, encode_arguments
+from labc.wire import Body, decode, encode_arguments
 
 _ROOM_WAIT = 10.0
 """How long a call waits for room on a lane that takes nothing any more, however long it may take itself."""
@@ -35,6 +36,10 @@ _LOOK_AGAIN = 0.05
 
 _MESSAGE_WITHIN = 5.0
 """How long those whom `call_publish` does not ask may take to take the message."""
+
+
+Feed = Callable[[Callable[[], object]], Awaitable[BaseException | None]]
+"""Gives an inbox what is for it, and calls its argument when it has begun. Returns what shall be raised at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,16 @@ class Caller:
             NotFoundError, and what else a call raises before anything runs. What is raised later, the stream has.
         """
         asked.check_streams()
-        if receiver.over:
-            raise ClosedError("this stream was closed before it began")
+        await self._open(receiver, partial(self._stream, asked, receiver, latest), f"labc stream {asked.name}")
+
+    async def _open(self, inbox: Inbox[Any], feed: Feed, name: str) -> None:
+        """Have the inbox fed until it is closed; returns when that has begun."""
+        if inbox.over:
+            raise ClosedError(f"this {inbox.what} was closed before it began")
         loop = self._loop
         begun: asyncio.Future[None] = loop.create_future()
-        task = loop.create_task(self._stream(asked, receiver, latest, begun), name=f"labc stream {asked.name}")
-        receiver.on_close = task.cancel
+        task = loop.create_task(_feed(inbox, feed, begun), name=name)
+        inbox.on_close = task.cancel
         self._streams.add(task)
         task.add_done_callback(self._streams.discard)
         try:
@@ -147,14 +156,12 @@ class Caller:
         if self._streams:
             await asyncio.wait(self._streams, timeout=within)
 
-    async def _stream(self, asked: Asked, receiver: Receiver, latest: bool, begun: asyncio.Future[None]) -> None:
-        def begin() -> None:
-            if not begun.done():
-                begun.set_result(None)
-
+    async def _stream(
+        self, asked: Asked, receiver: Receiver, latest: bool, begun: Callable[[], object]
+    ) -> BaseException | None:
         async def read(node: NodeRecord) -> None:
             try:
-                await self._read(asked, node, receiver, latest, begin)
+                await self._read(asked, node, receiver, latest, begun)
             except LabcError as error:
                 if not receiver.begun:
                     raise
@@ -162,18 +169,11 @@ class Caller:
 
         try:
             await self._call(asked, Tries(asked.options.retry), read)
-            receiver.ended(_outgoing_error(asked))
-        except asyncio.CancelledError:
-            error = ClosedError("this stream was closed")
-            receiver.ended(error)
-            if not begun.done():
-                begun.set_exception(error)
-            raise
-        except BaseException as error:
-            error = _outgoing_error(asked) or error
-            receiver.ended(error)
-            if not begun.done():
-                begun.set_exception(error)
+        except Exception:
+            if (raised := _outgoing_error(asked)) is None:
+                raise
+            return raised
+        return _outgoing_error(asked)
 
     async def _read(
         self, asked: Asked, node: NodeRecord, receiver: Receiver, latest: bool, begun: Callable[[], object]
@@ -371,7 +371,7 @@ class Caller:
             answer = await self._call_there(asked, node)
         return decode(answer.head, answer.buffers)
 
-    async def _call_here(self, asked: Asked) -> Any:
+    async def _call_here(self, asked: Asked) -> Body:
         try:
             async with asyncio.timeout_at(asked.deadline):
                 return await self._provider.call_here(asked.name, asked.arguments, asked.remaining, asked.streams)
@@ -417,6 +417,26 @@ class Caller:
 
     def _too_late(self, asked: Asked, node: NodeRecord, ran: Ran = "maybe") -> CallTimeoutError:
         return CallTimeoutError(asked.name, asked.timeout, where=str(node), ran=ran)
+
+
+async def _feed(inbox: Inbox[Any], feed: Feed, begun: asyncio.Future[None]) -> None:
+    def begin() -> None:
+        if not begun.done():
+            begun.set_result(None)
+
+    try:
+        inbox.ended(await feed(begin))
+        begin()
+    except asyncio.CancelledError:
+        closed = ClosedError(f"this {inbox.what} was closed")
+        inbox.ended(closed)
+        if not begun.done():
+            begun.set_exception(closed)
+        raise
+    except BaseException as error:
+        inbox.ended(error)
+        if not begun.done():
+            begun.set_exception(error)
 
 
 def _outgoing_error(asked: Asked) -> BaseException | None:

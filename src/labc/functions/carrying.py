@@ -8,8 +8,10 @@ from typing import Any
 
 from labc.wire import Body, encode
 
+Encode = Callable[[Any, str], Body]
 
-def carried(value: Any, where: str) -> Body:
+
+def carried(value: Any, where: str, encode: Encode = encode) -> Body:
     """Encoded, in memory that nobody else writes to: a camera's buffer may hold the next picture before this one is
     sent. So it is copied, but for an array that only the caller of this has.
 

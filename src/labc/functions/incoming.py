@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from labc.errors import BlockingCallError
-from labc.functions.receiving import EndOfStream, Receiver
+from labc.functions.inbox import EndOfStream
+from labc.functions.receiving import Receiver
 
 
 class Incoming(Iterator[Any], AsyncIterator[Any]):

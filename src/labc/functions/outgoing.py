@@ -9,12 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from labc.directory import NodeRecord
-from labc.functions.carrying import carried
+from labc.functions.carrying import Encode, carried
 from labc.functions.sending import Sender, Way
 from labc.functions.threads import Threads
-from labc.wire import Failure, StreamSource
-
-_WHERE = "a value of outgoing()"
+from labc.wire import Failure, StreamSource, encode
 
 
 class Outgoing(StreamSource):
@@ -24,10 +22,14 @@ class Outgoing(StreamSource):
     node's; not before the function is there to take what it gives.
     """
 
-    def __init__(self, values: Iterable[Any] | AsyncIterable[Any]) -> None:
+    def __init__(
+        self, values: Iterable[Any] | AsyncIterable[Any], verb: str = "outgoing", encode: Encode = encode
+    ) -> None:
         if not (hasattr(values, "__iter__") or hasattr(values, "__aiter__")):
-            raise TypeError(f"outgoing() takes something to iterate over, not {values!r}")
+            raise TypeError(f"{verb}() takes something to iterate over, not {values!r}")
         self._values: Any = values
+        self._where = f"a value of {verb}()"
+        self._encode = encode
         self._here: NodeRecord
         self._own_loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # there is none
@@ -75,7 +77,7 @@ class Outgoing(StreamSource):
         try:
             values = iter(self._values)
             for value in values:
-                if not sender.put(carried(value, _WHERE)):
+                if not sender.put(carried(value, self._where, self._encode)):
                     break
         except BaseException as error:  # whatever the user's code raises is the caller's to get
             self._failed(sender, error)
@@ -90,7 +92,7 @@ class Outgoing(StreamSource):
         try:
             values = aiter(self._values)
             async for value in values:
-                body = carried(value, _WHERE)
+                body = carried(value, self._where, self._encode)
                 if asyncio.get_running_loop() is loop:
                     wanted = await sender.put_here(body)
                 else:

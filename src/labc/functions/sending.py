@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
 
 from labc.errors import CarryError
-from labc.wire import ITEMS_HEADER, Body, Failure, Window, encode_items
+from labc.wire import ITEMS_HEADER, Body, Failure, Window
 
 _MAX_TOGETHER = 256
 """Values in a message, at most, and about so many bytes: enough to share its cost, little enough to stay fair."""
@@ -31,7 +31,8 @@ class Way(Protocol):
     def limit(self) -> int:
         """The most bytes that the other side takes in one message. From any thread."""
 
-    def send(self, items: Body) -> object: ...
+    def send(self, values: Sequence[Body]) -> object:
+        """In one message: one value, or some without buffers."""
 
     def finish(self, failure: Failure | None) -> object:
         """That was all, or this is why there is no more."""
@@ -236,7 +237,7 @@ class Sender:
                     end = self._end if self._newest is None else None
                     break
                 self._wake()
-            self._way.send(Body(encode_items([body.head for body in bodies]), bodies[0].buffers))
+            self._way.send(bodies)
         else:
             return
         if end is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from labc.errors import ClosedError
-from labc.wire import Body, Failure
+from labc.wire import Body, Failure, encode_items
 
 if TYPE_CHECKING:
     from labc.lanes.lane import Lane
@@ -96,7 +96,8 @@ class StreamWay:
         self._channel = channel
         self._on_finish = on_finish
 
-    def send(self, items: Body) -> None:
+    def send(self, values: Sequence[Body]) -> None:
+        items = Body(encode_items([each.head for each in values]), values[0].buffers)
         self._lane.send_items(self._call_id, self._channel, items)
 
     def finish(self, failure: Failure | None) -> None:

@@ -5,7 +5,8 @@ from labc.node.faces import Face, OnEnd, OnItem, Verbs
 from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
-from labc.node.streams import Stream, StreamWatch, Wish, check_callbacks, too_late
+from labc.node.streams import Stream, StreamWatch, StreamWish, check_callbacks
+from labc.node.values import Wish
 from labc.node.verbs import AsyncAt, AsyncVerbs, Operation, Registering, RemoteFunction, run_operation
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
@@ -27,6 +28,7 @@ __all__ = [
     "Runtime",
     "Stream",
     "StreamWatch",
+    "StreamWish",
     "TopicDetails",
     "Verbs",
     "Wish",
@@ -34,5 +36,4 @@ __all__ = [
     "check_callbacks",
     "process",
     "run_operation",
-    "too_late",
 ]

@@ -5,132 +5,56 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
-from labc.errors import CallTimeoutError, ClosedError, LabcError
+from labc.errors import ClosedError, LabcError
 from labc.functions import EndOfStream, Options, Receiver
 from labc.node.faces import OnEnd, OnItem
 from labc.node.runtime import Runtime
+from labc.node.values import Values, Wish
 from labc.registry import is_coroutine_function
 
 logger = logging.getLogger("labc")
 
-Do = Callable[[Callable[[Runtime], Awaitable[Any]]], Awaitable[Any]]
-"""Runs an operation on the node's loop, from any."""
 InThread = Callable[[contextvars.Context, Callable[[], None]], Awaitable[None]]
 
 
-class Wish(NamedTuple):
+class StreamWish(Wish):
     """What a stream is asked for with."""
 
-    name: str
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    options: Options
-    latest: bool
+    verb = "stream"
+
+    def __init__(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options, latest: bool
+    ) -> None:
+        self.name = name
+        self.patience = options.timeout
+        self._args = args
+        self._kwargs = kwargs
+        self._options = options
+        self._latest = latest
 
     async def open(self, rooms: Runtime, keep: Callable[[Receiver], object]) -> Receiver:
-        """On the node's loop: returns when somebody was asked. ``keep`` is given the receiver before anything else, so
-        that who is interrupted can close it."""
-        asked = rooms.caller.prepare(self.name, self.args, self.kwargs, self.options, streams=True)
-        receiver = rooms.caller.new_receiver(self.name, self.latest)
+        asked = rooms.caller.prepare(self.name, self._args, self._kwargs, self._options, streams=True)
+        receiver = rooms.caller.new_receiver(self.name, self._latest)
         keep(receiver)
-        await rooms.caller.open_stream(asked, receiver, self.latest)
+        await rooms.caller.open_stream(asked, receiver, self._latest)
         return receiver
 
 
-class Stream:
+class Stream(Values):
     """The values of a generator of the network, as they come: ``async for value in node.stream("camera")``.
 
     It asks for them with the first ``async for``, or at the beginning of an ``async with``. The generator is closed
     when it is let go of, by ``break`` for one, when it is closed, and when this program ends or dies. For one reader.
     """
 
-    def __init__(self, do: Do, wish: Wish) -> None:
-        self._do = do
-        self._wish = wish
-        self._opened = False
-        self._values: deque[Any] = deque()
-        self._receiver: Receiver | None = None
-        self._closed = False
-
     @property
     def skipped(self) -> int:
         """With ``latest``: values that came here and were not read, as a newer one came."""
-        return self._receiver.skipped if self._receiver else 0
-
-    async def aclose(self) -> None:
-        """Read no more; the generator is closed. Closing twice is harmless."""
-        self._closed = True
-        self._values.clear()
-        if self._receiver is not None:
-            self._receiver.close()
-
-    async def __aenter__(self) -> Self:
-        await self._start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        if not self._values:
-            if self._closed:
-                raise StopAsyncIteration
-            receiver = await self._start()
-            try:
-                self._values.extend(await self._next_values(receiver))
-            except EndOfStream:
-                raise StopAsyncIteration from None
-            except ClosedError:
-                if self._closed:  # meanwhile, by another task
-                    raise StopAsyncIteration from None
-                raise
-        return self._values.popleft()
-
-    async def _next_values(self, receiver: Receiver) -> list[Any]:
-        """They are taken here, and not on the node's loop: who is cancelled meanwhile has lost none."""
-        while (values := receiver.take_now()) is None:
-            try:
-                await self._do(lambda _: asyncio.wait_for(receiver.wait_here(), self._wish.options.timeout))
-            except TimeoutError:
-                receiver.close()
-                raise too_late(self._wish, receiver) from None
-        return values
-
-    async def _start(self) -> Receiver:
-        if self._receiver is not None and self._opened:
-            return self._receiver
-
-        async def open(rooms: Runtime) -> None:
-            self._receiver = await self._wish.open(rooms, self._keep)
-
-        try:
-            await self._do(open)
-        except BaseException:
-            if self._receiver is not None:
-                self._receiver.close()
-            raise
-        assert self._receiver is not None
-        if self._closed:  # meanwhile
-            self._receiver.close()
-            raise StopAsyncIteration
-        self._opened = True
-        return self._receiver
-
-    def _keep(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    def __del__(self) -> None:
-        receiver: Receiver | None = getattr(self, "_receiver", None)
-        if receiver is not None:
-            receiver.close()
+        return self._inbox.skipped if self._inbox else 0
 
 
 class StreamWatch:
@@ -163,7 +87,7 @@ class StreamWatch:
     def __repr__(self) -> str:
         return f"<labc stream of {self._name!r} to {_name_of(self._on_item)}>"
 
-    async def begin(self, rooms: Runtime, wish: Wish) -> None:
+    async def begin(self, rooms: Runtime, wish: StreamWish) -> None:
         """On the node's loop: returns when somebody was asked, and tells what comes from then on."""
         receiver = await wish.open(rooms, self._keep)
         rooms.keep(self._tell_all(rooms, receiver), f"labc {self!r}")
@@ -248,11 +172,6 @@ def check_callbacks(on_item: Any, on_end: Any) -> None:
             raise TypeError(f"stream({key}=...) takes a function, not {value!r}")
     if on_end is not None and on_item is None:
         raise TypeError("stream(on_end=...) goes with on_item=...: who iterates sees the end")
-
-
-def too_late(wish: Wish, receiver: Receiver) -> CallTimeoutError:
-    """No value came in time."""
-    return CallTimeoutError(wish.name, wish.options.timeout or 0.0, ran="yes" if receiver.begun else "maybe")
 
 
 def _name_of(function: Any) -> str:

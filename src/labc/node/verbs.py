@@ -13,7 +13,7 @@ from labc.functions import Options, Outcome, Registration, Run, make_registratio
 from labc.node.details import FunctionInfo, NodeInfo
 from labc.node.faces import OnEnd, OnItem, Verbs
 from labc.node.runtime import Runtime
-from labc.node.streams import Stream, StreamWatch, Wish, check_callbacks
+from labc.node.streams import Stream, StreamWatch, StreamWish, check_callbacks
 from labc.registry import Registry
 from labc.topics import Message, Subscription, WhenFull, check_retain, make_subscription
 
@@ -234,7 +234,7 @@ class AsyncVerbs(Verbs, Registering):
     ) -> Any:
         check_name(name)
         check_callbacks(on_item, on_end)
-        wish = Wish(name, args, kwargs, self._options, latest)
+        wish = StreamWish(name, args, kwargs, self._options, latest)
         if on_item is None:
             return Stream(self._do, wish)
         watch = StreamWatch(name, on_item, on_end)

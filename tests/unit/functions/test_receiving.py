@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from labc.errors import CarryError, ClosedError, ForkedError, ProtocolError, RemoteError
-from labc.functions.receiving import EndOfStream, Receiver, WaitedLongEnoughError
+from labc.functions.inbox import EndOfStream, WaitedLongEnoughError
+from labc.functions.receiving import Receiver
 from labc.wire import encode, encode_items
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from labc.errors import CarryError
 from labc.functions.sending import Sender
-from labc.wire import Body, Failure, count_items, decode_items, encode
+from labc.wire import Body, Failure, count_items, decode_items, encode, encode_items
 
 FAILURE = Failure.from_exception(ValueError("oh"), host="h", node="n")
 
@@ -35,7 +36,8 @@ class Other:
     def finish(self, failure: Failure | None) -> None:
         self.ends.append(failure)
 
-    def send(self, items: Body) -> None:
+    def send(self, values: Sequence[Body]) -> None:
+        items = Body(encode_items([each.head for each in values]), values[0].buffers)
         assert items.size <= self.limit
         self.messages.append(items)
 
