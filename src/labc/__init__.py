@@ -35,6 +35,7 @@ from labc.blocking import (
     init,
     last,
     localhost,
+    map,
     messages,
     network,
     node_events,
@@ -75,6 +76,7 @@ from labc.functions import CallContext, Incoming, Outcome, Outgoing, Registratio
 from labc.node import (
     AsyncAt,
     FunctionInfo,
+    Map,
     Node,
     NodeEvents,
     NodeInfo,
@@ -84,7 +86,7 @@ from labc.node import (
     StreamWatch,
 )
 from labc.settings import Settings
-from labc.streams import BlockingStream
+from labc.streams import BlockingMap, BlockingStream
 from labc.topics import Message, Messages, Sender, Subscription, current_message
 from labc.version import __version__
 from labc.wire import Record
@@ -93,6 +95,7 @@ __all__ = [
     "ArgumentsError",
     "AsyncAt",
     "BlockingCallError",
+    "BlockingMap",
     "BlockingMessages",
     "BlockingNodeEvents",
     "BlockingStream",
@@ -108,6 +111,7 @@ __all__ = [
     "Incoming",
     "InvitationError",
     "LabcError",
+    "Map",
     "MembershipError",
     "Message",
     "Messages",
@@ -151,6 +155,7 @@ __all__ = [
     "init",
     "last",
     "localhost",
+    "map",
     "messages",
     "network",
     "node_events",

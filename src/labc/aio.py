@@ -128,6 +128,7 @@ functions = _verbs.functions
 get_host = _verbs.get_host
 init = _verbs.init
 last = _verbs.last
+map = _verbs.map
 messages = _verbs.messages
 node_events = _verbs.node_events
 nodes = _verbs.nodes
@@ -159,6 +160,7 @@ __all__ = [
     "init",
     "last",
     "localhost",
+    "map",
     "messages",
     "network",
     "node_events",

@@ -10,7 +10,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from labc.node import (
     Callback,
     Face,
     FunctionInfo,
+    MapWish,
     Node,
     NodeInfo,
     NodeWatch,
@@ -38,7 +39,7 @@ from labc.node import (
     process,
 )
 from labc.portal import Portal, portal, running_loop
-from labc.streams import BlockingStream, interrupted
+from labc.streams import BlockingMap, BlockingStream, interrupted
 from labc.topics import Message, Messages, Subscription, check_retain
 
 logger = logging.getLogger("labc")
@@ -108,6 +109,31 @@ class BlockingVerbs(Verbs, Registering):
         with interrupted(watch.close):
             self._portal.run("stream", lambda rooms: watch.begin(rooms, wish))
         return watch
+
+    def map(
+        self,
+        name: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        window: int = 2,
+        retry: bool | int = True,
+        timeout: float | None = None,
+        progress: bool = False,
+    ) -> BlockingMap:
+        check_name(name)
+        wish = MapWish(
+            name,
+            items,
+            self._options,
+            ordered=ordered,
+            window=window,
+            retry=retry,
+            timeout=timeout,
+            progress=progress,
+        )
+        return BlockingMap(self._portal, wish)
 
     def call_all(self, name: str, /, *args: Any, **kwargs: Any) -> list[Outcome]:
         check_name(name)
@@ -289,6 +315,7 @@ functions = _verbs.functions
 get_host = _verbs.get_host
 init = _verbs.init
 last = _verbs.last
+map = _verbs.map
 messages = _verbs.messages
 node_events = _verbs.node_events
 nodes = _verbs.nodes

@@ -1,4 +1,4 @@
-"""What ``labc.stream()`` returns: values as they come, for readers that block."""
+"""What ``labc.stream()`` and ``labc.map()`` return: values as they come, for readers that block."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from labc.errors import BlockingCallError, ClosedError, PeerLostError
 from labc.functions import EndOfStream, WaitedLongEnoughError, find_current_call
-from labc.node import Wish, process
+from labc.node import MapWish, Wish, process
 from labc.portal import Portal
 
 
@@ -106,6 +106,19 @@ class BlockingStream(BlockingValues):
     def skipped(self) -> int:
         """With ``latest``: values that came here and were not read, as a newer one came."""
         return self._inbox.skipped if self._inbox else 0
+
+
+class BlockingMap(BlockingValues):
+    """What becomes of the items of a ``map``, as it comes: ``for outcome in labc.map("texture", pictures)``.
+
+    When this is let go of, by ``break`` for one, when it is closed, when reading it is interrupted, and when this
+    program ends or dies, no more items are read, and those under way are cancelled. For one reader, in any thread.
+    """
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """How many items each node has finished, by its name."""
+        return cast(MapWish, self._wish).shares
 
 
 @contextmanager

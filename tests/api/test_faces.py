@@ -16,11 +16,23 @@ from labc.topics import Messages
 ASKING = (
     *("at", "call", "call_all", "call_publish", "forget", "functions", "get_host", "last", "nodes", "ping", "publish"),
 )
-FACE = (*ASKING, "close", "init", "messages", "node_events", "register", "serve", "stream", "subscribe", "watch_nodes")
-NOT_AWAITED = ("at", "get_host", "init", "messages", "node_events", "register", "stream", "subscribe")
-ITERATED = ("messages", "node_events", "stream")
+FACE = (
+    *ASKING,
+    "close",
+    "init",
+    "map",
+    "messages",
+    "node_events",
+    "register",
+    "serve",
+    "stream",
+    "subscribe",
+    "watch_nodes",
+)
+NOT_AWAITED = ("at", "get_host", "init", "map", "messages", "node_events", "register", "stream", "subscribe")
+ITERATED = ("map", "messages", "node_events", "stream")
 RETURNS_VERBS = ("at", "get_host")
-HANDLES = ("messages", "register", "stream", "subscribe")
+HANDLES = ("map", "messages", "register", "stream", "subscribe")
 """What they return is each face's own."""
 NAMESPACES = ("network", "localhost", "here")
 

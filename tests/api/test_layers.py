@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "version": set(),
     "reading": set(),
     "registry": set(),
+    "progress": set(),
     **dict.fromkeys(PURE, BASE),
     "security": {"errors"},
     "discovery": BASE | KEYS | {"version"},
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lanes": BASE | PURE | KEYS,
     "enrolment": BASE | KEYS | {"lanes"},
     **dict.fromkeys(CAPABILITIES, BELOW | {"jobs", "reading", "registry"}),
-    "node": BELOW | KEYS | CAPABILITIES | {"reading", "registry", "version"},
+    "node": BELOW | KEYS | CAPABILITIES | {"progress", "reading", "registry", "version"},
     # a router is no node: it has what nodes and roots have of the fabric, and keeps to whom the members trust
     "routing": BELOW | KEYS | {"node"},
     "jobs": set(),

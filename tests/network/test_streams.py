@@ -664,7 +664,7 @@ def test_leaving_the_network_ends_it(server) -> None:
 def test_what_has_arrived_is_read_also_after_leaving(server, until) -> None:
     values = labc.stream("count", 10**9)
     assert next(values) == 0
-    until(lambda: len(values._receiver._arrived) > 1)
+    until(lambda: len(values._inbox._arrived) > 1)
     labc.close()
     assert next(values) == 1
     with pytest.raises(labc.ClosedError):

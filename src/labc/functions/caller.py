@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,9 +20,12 @@ from labc.functions.context import find_current_call
 from labc.functions.finding import SETTLE_WAIT, Finder
 from labc.functions.inbox import Inbox
 from labc.functions.options import Options
+from labc.functions.outcomes import Outcome, Outcomes
 from labc.functions.outgoing import Outgoing
 from labc.functions.provider import Provider
 from labc.functions.receiving import Receiver
+from labc.functions.schedule import Schedule
+from labc.functions.spreading import Items, Spreading
 from labc.lanes import Answer, DeadlineError, Lane, Pool
 from labc.settings import Settings
 from labc.wire import Body, decode, encode_arguments
@@ -40,20 +42,6 @@ _MESSAGE_WITHIN = 5.0
 
 Feed = Callable[[Callable[[], object]], Awaitable[BaseException | None]]
 """Gives an inbox what is for it, and calls its argument when it has begun. Returns what shall be raised at the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one node answered to ``call_all``: a value, or the error."""
-
-    node: str
-    host: str
-    value: Any = None
-    error: LabcError | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
 
 
 class Detour(Exception):
@@ -85,7 +73,7 @@ class Caller:
         self._provider = provider
         self._loop = asyncio.get_running_loop()
         self._streams: set[asyncio.Task[None]] = set()
-        """That are read here."""
+        """That are read here, and what maps give."""
 
     def prepare(
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Options, *, streams: bool = False
@@ -133,6 +121,29 @@ class Caller:
         asked.check_streams()
         await self._open(receiver, partial(self._stream, asked, receiver, latest), f"labc stream {asked.name}")
 
+    def prepare_map(self, name: str, options: Options, timeout: float) -> Asked:
+        """What each item of a map is asked with. ``timeout``: seconds for each."""
+        context = find_current_call()
+        remaining = math.inf if context is None or context.remaining is None else context.remaining
+        return Asked(name, Body(b""), options, timeout, time.monotonic() + remaining)
+
+    def new_outcomes(self, ordered: bool) -> Outcomes:
+        """For :meth:`open_map`; close it if that is given up."""
+        return Outcomes(self._loop, ordered, self._settings.stream_items, self._settings.stream_bytes)
+
+    async def open_map(self, asked: Asked, items: Items, schedule: Schedule, outcomes: Outcomes) -> None:
+        """Give the items to all who offer the function; returns when there is one. ``asked`` is what each is asked
+        with, but for its argument; its deadline is that of all together.
+
+        Raises:
+            NotFoundError, and what else a call raises before anything runs. What is raised later, the reader gets.
+        """
+        threads = self._provider.threads
+        spreading = Spreading(
+            self._here, threads, self.finder, self._neighbourhood, self._answer, asked, items, schedule, outcomes
+        )
+        await self._open(outcomes, spreading.run, f"labc map {asked.name}")
+
     async def _open(self, inbox: Inbox[Any], feed: Feed, name: str) -> None:
         """Have the inbox fed until it is closed; returns when that has begun."""
         if inbox.over:
@@ -150,7 +161,7 @@ class Caller:
             raise
 
     async def close(self, within: float) -> None:
-        """Who reads a stream comes to its end."""
+        """Who reads a stream, or what a map gives, comes to its end."""
         for task in self._streams:
             task.cancel()
         if self._streams:
@@ -365,16 +376,20 @@ class Caller:
             return Outcome(node.name, node.host, error=error)
 
     async def _ask(self, asked: Asked, node: NodeRecord) -> Any:
-        if node.id == self._here.id:
-            answer: Any = await self._call_here(asked)
-        else:
-            answer = await self._call_there(asked, node)
+        answer = await self._answer(asked, node)
         return decode(answer.head, answer.buffers)
+
+    async def _answer(self, asked: Asked, node: NodeRecord) -> Answer | Body:
+        """Still encoded."""
+        if node.id == self._here.id:
+            return await self._call_here(asked)
+        return await self._call_there(asked, node)
 
     async def _call_here(self, asked: Asked) -> Body:
         try:
             async with asyncio.timeout_at(asked.deadline):
-                return await self._provider.call_here(asked.name, asked.arguments, asked.remaining, asked.streams)
+                timeout = None if asked.deadline == math.inf else asked.remaining
+                return await self._provider.call_here(asked.name, asked.arguments, timeout, asked.streams)
         except LabcError:
             raise  # a function's own TimeoutError, too
         except TimeoutError:

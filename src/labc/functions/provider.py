@@ -158,7 +158,9 @@ class Provider:
 
     # From this node itself.
 
-    async def call_here(self, name: str, arguments: Body, timeout: float, outgoing: Sequence[Outgoing] = ()) -> Body:
+    async def call_here(
+        self, name: str, arguments: Body, timeout: float | None, outgoing: Sequence[Outgoing] = ()
+    ) -> Body:
         """The same for a caller in this very node; what would be a failure on a lane is raised, and a TimeoutError."""
         request = Request(name, timeout, msgspec.Raw(arguments.head), len(outgoing))
         call = self._new_call_here(request, arguments)

@@ -2,6 +2,7 @@
 
 from labc.node.details import FunctionInfo, NodeInfo, TopicDetails
 from labc.node.faces import Face, OnEnd, OnItem, Verbs
+from labc.node.maps import Map, MapWish
 from labc.node.node import Node
 from labc.node.process import process
 from labc.node.runtime import Runtime
@@ -16,6 +17,8 @@ __all__ = [
     "Callback",
     "Face",
     "FunctionInfo",
+    "Map",
+    "MapWish",
     "Node",
     "NodeEvents",
     "NodeInfo",

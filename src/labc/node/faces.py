@@ -6,7 +6,7 @@ The classes that do the work inherit these texts: ``help()`` and editors show th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from labc.directory import Order, Resolve, Scope
@@ -228,6 +228,47 @@ class Verbs(ABC):
             RemoteError: it raised.
             PeerLostError: its program was lost. What had arrived before was read.
             CallTimeoutError: no value came within ``timeout``.
+        """
+
+    @abstractmethod
+    def map(
+        self,
+        name: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        window: int = 2,
+        retry: bool | int = True,
+        timeout: float | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Call a function with each of the items, at all nodes that offer it, each at its own pace.
+
+        Nodes take part as they come, and go, while it runs. The items may be endless: they are read, in a thread, no
+        faster than they are worked on, and no further ahead of who reads the outcomes than ``stream_items`` items and
+        ``stream_bytes`` bytes of outcomes (of the settings). An item that fails is an outcome, and not the end.
+
+        Args:
+            items: an iterable, or an asynchronous one; each of its values is the one argument of a call.
+            ordered: give the outcomes in the order of the items; False: as they finish, each as ``(index, outcome)``.
+            window: how many items each node is given at a time. With 2, the default, it has the next one when it has
+                done with one; but it may run both at once. 1 is for what must not run beside itself.
+            retry: whether an item goes to another node when one was lost with it, where it may have run already: three
+                times, or as often as this says. False: it fails with PeerLostError. What has not run always goes on.
+            timeout: seconds that each item may take; it fails with CallTimeoutError. Without: as long as it takes, or
+                what ``at(timeout=...)`` says.
+            progress: show a bar on the terminal, with the rate and the share of each node.
+
+        Returns:
+            Something to iterate over, with ``close()`` (``aclose()``), which begins now (of :mod:`labc.aio`: with the
+            first ``async for``). It gives an `Outcome` for each item: its ``value``, or ``error``; ``node`` and
+            ``host`` tell who ran it, and ``result()`` returns the value or raises the error.
+
+        Raises:
+            NotFoundError: nobody offers the name; while it runs: nobody any more, for ``find_timeout``.
+            RefusedError: of all who offer it, by their rights.
+            Exception: what the items raised, after the outcomes of those before.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from labc.directory import CORE, DEFAULT, NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
@@ -12,6 +12,7 @@ from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
 from labc.node.faces import OnEnd, OnItem, Verbs
+from labc.node.maps import Map, MapWish
 from labc.node.runtime import Runtime
 from labc.node.streams import Stream, StreamWatch, StreamWish, check_callbacks
 from labc.registry import Registry
@@ -250,6 +251,31 @@ class AsyncVerbs(Verbs, Registering):
 
         watch.beginning = asyncio.ensure_future(begin())
         return watch
+
+    def map(
+        self,
+        name: str,
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        window: int = 2,
+        retry: bool | int = True,
+        timeout: float | None = None,
+        progress: bool = False,
+    ) -> Map:
+        check_name(name)
+        wish = MapWish(
+            name,
+            items,
+            self._options,
+            ordered=ordered,
+            window=window,
+            retry=retry,
+            timeout=timeout,
+            progress=progress,
+        )
+        return Map(self._do, wish)
 
     async def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         check_name(name)

@@ -1,0 +1,82 @@
+"""A bar on the terminal for work that many share: how much is done, at what rate, and by whom."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+_SHOWN = 6
+"""Nodes whose share is shown; of more, those that have done most."""
+
+
+State = tuple[int, int, Mapping[str, int]]
+"""How much is done, how much of it failed, and how much of it each node has done, by its name."""
+
+
+class Bar:
+    """Shown on stderr from :meth:`start` until :meth:`stop`; where that is no terminal, its last state alone."""
+
+    def __init__(self, title: str, total: int | None, look: Callable[[], State]) -> None:
+        """``total``: None if nobody knows."""
+        self._rows = _Rows(title, total, look)
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def start(self) -> None:
+        with self._lock:
+            if not self._ended:
+                self._rows.start()
+
+    def stop(self) -> None:
+        """Leave the last state there. Stopping twice is harmless, and so is stopping it before it started."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._rows.stop()
+
+
+class _Rows(Progress):
+    def __init__(self, title: str, total: int | None, look: Callable[[], State]) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn() if total is None else TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("[red]{task.fields[failures]}"),
+            console=Console(stderr=True),
+            redirect_stdout=sys.stdout.isatty(),  # so that what the program prints goes above the bar
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._look = look
+        self._shown = self.add_task(title, total=total, rate="", failures="", start=False)
+
+    def start(self) -> None:
+        self.start_task(self._shown)
+        super().start()
+
+    def get_renderables(self) -> Iterable[Any]:
+        if not self.tasks:  # not made up yet
+            return
+        done, failed, shares = self._look()
+        task = self.tasks[0]
+        seconds = task.elapsed or 0.0
+        rate = f"{done / seconds:.3g}/s" if done and seconds else ""
+        self.update(self._shown, completed=done, rate=rate, failures=f"{failed} failed" if failed else "")
+        yield Group(self.make_tasks_table(self.tasks), Text(_told(shares), style="dim", overflow="ellipsis"))
+
+
+def _told(shares: Mapping[str, int]) -> str:
+    """Who has done how much of it: ``node1 52 %  node2 48 %``."""
+    total = sum(shares.values())
+    first: Sequence[tuple[str, int]] = sorted(dict(shares).items(), key=lambda share: (-share[1], share[0]))
+    told = [f"{name} {count / total:.0%}" for name, count in first[:_SHOWN]]
+    if len(first) > _SHOWN:
+        told.append(f"and {len(first) - _SHOWN} more")
+    return "  ".join(told)
