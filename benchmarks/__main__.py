@@ -18,7 +18,7 @@ from benchmarks import environment
 from benchmarks.report import RESULTS, Report
 from benchmarks.run import Run
 
-PARTS = ("calls", "flight", "arrays", "topics", "start", "presence", "scale")
+PARTS = ("calls", "flight", "arrays", "streams", "spread", "topics", "start", "presence", "scale")
 
 
 def main() -> None:

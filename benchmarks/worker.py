@@ -12,11 +12,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 from benchmarks.peers import load
-from benchmarks.peers.common import ArrayEcho, AsyncEcho, Echo, Peer, Place, opened, opened_async
+from benchmarks.peers.common import ArrayEcho, AsyncEcho, Echo, Peer, Place, Values, opened, opened_async
 
 Options = dict[str, Any]
 
@@ -24,7 +24,7 @@ Options = dict[str, Any]
 def main() -> None:
     name, role, place = sys.argv[1:]
     peer, where = load(name), Place(**json.loads(place))
-    if role in ("broker", "serve", "serve_arrays"):
+    if role in ("broker", "serve", "serve_arrays", "serve_values"):
         threading.Thread(target=_end_with_stdin, daemon=True).start()
         getattr(peer, role)(where, _ready)
     elif role == "subscribe":
@@ -35,12 +35,22 @@ def main() -> None:
     elif role == "arrays":
         with opened(peer.array_echo(where)) as array_echo:
             _answer(lambda options: _measure_arrays(array_echo, options))
+    elif role == "values":
+        with opened(peer.values(where)) as values:
+            _answer(lambda options: _measure_values(values, options))
+    elif role == "beside":
+        with asyncio.Runner(loop_factory=peer.new_loop) as runner:
+            runner.run(_asynchronous(cast(Any, peer).beside(where), _measure_beside))
+    elif role == "spread":
+        with opened(cast(Any, peer).spread(where)) as spread:
+            _answer(lambda options: {"rate": spread(*options["spread"])})
     elif role == "calls" and peer.blocking:
         with opened(peer.echo(where)) as echo:
             _answer(lambda options: _measure_calls(echo, options))
     elif role in ("calls", "flight"):
         with asyncio.Runner(loop_factory=peer.new_loop) as runner:
-            runner.run(_asynchronous(peer, where, _measure_awaited if role == "calls" else _measure_flight))
+            measure = _measure_awaited if role == "calls" else _measure_flight
+            runner.run(_asynchronous(peer.async_echo(where), measure))
     else:
         sys.exit(f"no such role: {role}")
     os._exit(0)  # nothing of a peer's leaving is measured, and some leave slowly
@@ -61,11 +71,11 @@ def _answer(do: Callable[[Options], Any]) -> None:
         print("=> " + json.dumps(do(json.loads(line))), flush=True)
 
 
-async def _asynchronous(peer: Peer, place: Place, measure: Callable[[AsyncEcho, Options], Any]) -> None:
-    async with opened_async(peer.async_echo(place)) as echo:
+async def _asynchronous(connection: AsyncIterator[Any], measure: Callable[[Any, Options], Any]) -> None:
+    async with opened_async(connection) as asked:
         _ready()
         while line := await asyncio.to_thread(sys.stdin.readline):
-            print("=> " + json.dumps(await measure(echo, json.loads(line))), flush=True)
+            print("=> " + json.dumps(await measure(asked, json.loads(line))), flush=True)
 
 
 def _measure_calls(echo: Echo, options: Options) -> Any:
@@ -135,6 +145,18 @@ def _measure_arrays(echo: ArrayEcho, options: Options) -> Any:
         echo(array)
         count += 1
     return {"rate": 2 * count * array.nbytes / (clock() - began)}
+
+
+def _measure_values(values: Values, options: Options) -> Any:
+    count, size = options["count"], options["size"]
+    values(min(count, 10), size)
+    began = time.perf_counter()
+    assert values(count, size) == count
+    return {"rate": count * (size or 1) / (time.perf_counter() - began)}
+
+
+async def _measure_beside(beside: Callable[[float], Any], options: Options) -> Any:
+    return await beside(options["seconds"])
 
 
 class _Counter:

@@ -14,6 +14,8 @@ Echo = Callable[[bytes], bytes]
 AsyncEcho = Callable[[bytes], Awaitable[bytes]]
 ArrayEcho = Callable[[Any], Any]
 Handler = Callable[[bytes], None]
+Values = Callable[[int, int], int]
+"""Read a stream of so many values, of so many bytes each (0: small numbers), to its end; returns how many came."""
 Flood = Callable[[bytes, float], int]
 """Publish as fast as possible for so many seconds, and return how many messages were sent."""
 
@@ -60,6 +62,14 @@ class Peer:
         """Yields what sends a numpy array of bytes and returns one."""
         raise NotImplementedError
 
+    def serve_values(self, place: Place, ready: Ready) -> None:
+        """Give streams of values."""
+        self.serve(place, ready)
+
+    def values(self, place: Place) -> Iterator[Values]:
+        """Yields what reads a stream."""
+        raise NotImplementedError
+
     def flood(self, place: Place) -> Iterator[Flood]:
         """Yields what publishes."""
         raise NotImplementedError
@@ -78,7 +88,7 @@ def opened(iterator: Iterator[Any]) -> Any:
     return contextmanager(lambda: iterator)()
 
 
-def opened_async(iterator: AsyncIterator[AsyncEcho]) -> AbstractAsyncContextManager[AsyncEcho]:
+def opened_async(iterator: AsyncIterator[Any]) -> AbstractAsyncContextManager[Any]:
     """A role's connection as an asynchronous context manager."""
     return asynccontextmanager(lambda: iterator)()
 

@@ -9,21 +9,31 @@ from typing import Any
 
 import grpc
 
-from benchmarks.peers.common import ArrayEcho, AsyncEcho, Echo, Peer, Place, Ready
+from benchmarks.peers.common import ArrayEcho, AsyncEcho, Echo, Peer, Place, Ready, Values
 
 _OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 _METHOD = "/bench/echo"
+_VALUES = "/bench/values"
 
 
 async def _echo(request: bytes, _: Any) -> bytes:
     return request
 
 
+async def _values(request: bytes, _: Any) -> AsyncIterator[bytes]:
+    count, size = map(int, request.split())
+    for number in range(count):
+        yield bytes(size) if size else b"%d" % number
+
+
 class GRPC(Peer):
     def serve(self, place: Place, ready: Ready) -> None:
         async def main() -> None:
             server = grpc.aio.server(options=_OPTIONS)
-            handlers = {"echo": grpc.unary_unary_rpc_method_handler(_echo)}
+            handlers = {
+                "echo": grpc.unary_unary_rpc_method_handler(_echo),
+                "values": grpc.unary_stream_rpc_method_handler(_values),
+            }
             server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("bench", handlers)])
             server.add_insecure_port(_target(place))
             await server.start()
@@ -37,6 +47,16 @@ class GRPC(Peer):
             grpc.channel_ready_future(channel).result(10)
             echo: Echo = channel.unary_unary(_METHOD)
             yield echo
+
+    def values(self, place: Place) -> Iterator[Values]:
+        with grpc.insecure_channel(_target(place), options=_OPTIONS) as channel:
+            grpc.channel_ready_future(channel).result(10)
+            method = channel.unary_stream(_VALUES)
+
+            def read(count: int, size: int) -> int:
+                return sum(1 for _ in method(b"%d %d" % (count, size)))
+
+            yield read
 
     async def async_echo(self, place: Place) -> AsyncIterator[AsyncEcho]:
         async with grpc.aio.insecure_channel(_target(place), options=_OPTIONS) as channel:

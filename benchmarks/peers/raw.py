@@ -6,13 +6,13 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.peers.common import ArrayEcho, Echo, Peer, Place, Ready, patiently
+from benchmarks.peers.common import ArrayEcho, Echo, Peer, Place, Ready, Values, patiently
 
 _LARGEST = 16 << 20
 
 
 class Raw(Peer):
-    """``way``: "unix" or "tcp"; for arrays also "tcp new", where each answer is a new array, as in a library."""
+    """``way``: "unix" or "tcp"; for arrays also "tcp new", where each that comes is a new array, as in a library."""
 
     def serve(self, place: Place, ready: Ready) -> None:
         listener = _listen(place)
@@ -35,6 +35,36 @@ class Raw(Peer):
                 _receive_into(connection, buffer)
                 connection.sendall(size)
                 connection.sendall(buffer)
+
+    def serve_values(self, place: Place, ready: Ready) -> None:
+        listener = _listen(place)
+        ready()
+        kept = memoryview(bytearray(_LARGEST))
+        while True:
+            connection = _tuned(listener.accept()[0])
+            asked = bytearray(16)
+            while _receive_into(connection, memoryview(asked)):
+                count, size = int.from_bytes(asked[:8], "little"), int.from_bytes(asked[8:], "little")
+                for _ in range(count):
+                    connection.sendall(asked[8:])
+                    connection.sendall(kept[:size])
+
+    def values(self, place: Place) -> Iterator[Values]:
+        connection = patiently(lambda: _connect(place))
+        kept, head = memoryview(bytearray(_LARGEST)), bytearray(8)
+
+        def read(count: int, size: int) -> int:
+            connection.sendall(count.to_bytes(8, "little") + size.to_bytes(8, "little"))
+            came = 0
+            for _ in range(count):
+                _receive_into(connection, memoryview(head))
+                length = int.from_bytes(head, "little")
+                came += _receive_into(
+                    connection, memoryview(bytearray(length)) if place.way == "tcp new" else kept[:length]
+                )
+            return came
+
+        yield read
 
     def echo(self, place: Place) -> Iterator[Echo]:
         connection = patiently(lambda: _connect(place))
