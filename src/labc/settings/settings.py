@@ -198,8 +198,8 @@ class Settings:
     stream_items: int = _setting(
         1000,
         kinds.whole_number(1),
-        "How many values of a stream its sender may be ahead of its reader, or items of a map. Fewer keep a slow reader "
-        "up to date, more let small values flow faster.",
+        "How many values of a stream its sender may be ahead of its reader, or items of a map. Fewer keep a slow "
+        "reader up to date, more let small values flow faster.",
     )
     stream_bytes: int = _setting(
         8 << 20,
