@@ -1,0 +1,195 @@
+"""The folder of a share, opened so that nothing outside it can be reached.
+
+Each name of a path is opened by itself, in the folder before it, and never through a link: so it does not matter who
+changes the folders meanwhile. A link within the share is followed first, by its text, and what it leads to opened in
+the same way; one that leads out is refused. Where the system can't open in a folder (Windows), the path is resolved,
+looked at, and opened: who can change the folders at that very moment could lead it out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from labc.files.paths import PathRefusedError, checked, shown
+from labc.files.patterns import Wanted, by_glob
+
+_WINDOWS = os.name == "nt"
+_BY_FOLDER = not _WINDOWS and os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Not to wait for the other end of a pipe: that is refused when it is open."""
+_LINKS = 16
+
+
+class Entry(NamedTuple):
+    """A file of a share."""
+
+    path: str
+    size: int
+    """Bytes."""
+    modified: int
+    """Nanoseconds since 1970, UTC."""
+    executable: bool
+
+
+class Folder:
+    """The folder of a share."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.realpath(root)
+        self._inside = self._root.rstrip(os.sep) + os.sep
+
+    def open_file(self, path: str) -> int:
+        """A descriptor for reading; the caller closes it.
+
+        Raises:
+            PathRefusedError: it leads out, or is no plain file.
+            OSError: it is not there, or can't be read.
+        """
+        descriptor = self._opened(checked(path, windows=_WINDOWS), path)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PathRefusedError(f"{shown(path)} is no plain file")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def entry(self, path: str) -> Entry:
+        """Raises what :meth:`open_file` does."""
+        descriptor = self.open_file(path)
+        try:
+            return entry_of(path, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def entries(self, wanted: Wanted, below: str = "") -> Iterator[Entry]:
+        """Those files that are wanted and may be read, in the order of their paths. ``below``: only in that folder.
+
+        What goes away meanwhile is left out.
+
+        Raises:
+            PathRefusedError: ``below`` leads out of the share.
+            OSError: it, or the share's own folder, is not there, or can't be read.
+        """
+        try:
+            with self._folder(checked(below, windows=_WINDOWS), below) as found:
+                yield from self._walk(found, below, wanted)
+        except NotADirectoryError:
+            entry = self.entry(below)
+            if wanted.takes(below):
+                yield entry
+
+    def usage(self, below: str = "") -> tuple[int, int]:
+        """How many files there are below a folder, and their bytes."""
+        files = size = 0
+        for entry in self.entries(_ALL, below):
+            files += 1
+            size += entry.size
+        return files, size
+
+    # Within.
+
+    def _walk(self, folder: int | str, above: str, wanted: Wanted) -> Iterator[Entry]:
+        folders = []
+        with os.scandir(folder) as found:
+            names = sorted(found, key=lambda each: each.name)
+        for each in names:
+            path = f"{above}/{each.name}" if above else each.name
+            try:
+                checked(path, windows=_WINDOWS)
+                if each.is_dir(follow_symlinks=False):
+                    folders.append((each.name, path))
+                elif wanted.takes(path) and (each.is_symlink() or each.is_file(follow_symlinks=False)):
+                    yield self.entry(path)
+            except (OSError, PathRefusedError):  # gone, or not to be read
+                continue
+        for name, path in folders:
+            if wanted.may_be_below(path):
+                with suppress(FileNotFoundError, NotADirectoryError, PermissionError), self._within(folder, name) as it:
+                    yield from self._walk(it, path, wanted)
+
+    @contextmanager
+    def _folder(self, names: tuple[str, ...], path: str) -> Iterator[int | str]:
+        if not _BY_FOLDER:
+            yield self._resolved(names, path)
+            return
+        descriptor = self._opened(names, path, folder=True)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _within(self, folder: int | str, name: str) -> Iterator[int | str]:
+        """A folder in another one."""
+        if isinstance(folder, str):
+            yield os.path.join(folder, name)
+            return
+        descriptor = os.open(name, _READ | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, names: tuple[str, ...], path: str, *, folder: bool = False) -> int:
+        if not _BY_FOLDER:
+            return os.open(self._resolved(names, path), _READ)
+        for _ in range(_LINKS):
+            descriptor = os.open(self._root, _READ | os.O_DIRECTORY)
+            try:
+                for place, name in enumerate(names):
+                    is_last = place + 1 == len(names)
+                    flags = _READ | os.O_NOFOLLOW | (0 if is_last and not folder else os.O_DIRECTORY)
+                    above = descriptor
+                    try:
+                        descriptor = os.open(name, flags, dir_fd=above)
+                    except OSError as error:
+                        if not _is_link(error, name, above):
+                            raise
+                        names = self._beyond(names, place, above, path)
+                        break
+                    os.close(above)
+                else:
+                    opened, descriptor = descriptor, -1
+                    return opened
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+        raise PathRefusedError(f"{shown(path)} has too many links in it")
+
+    def _beyond(self, names: tuple[str, ...], place: int, folder: int, path: str) -> tuple[str, ...]:
+        """The names in the share that a link stands for, with those after it."""
+        above = os.path.join(self._root, *names[:place])
+        target = os.path.normpath(os.path.join(above, os.readlink(names[place], dir_fd=folder)))
+        self._check_inside(target, path)
+        within = target[len(self._inside) :]
+        return (*(within.split(os.sep) if within else ()), *names[place + 1 :])
+
+    def _resolved(self, names: tuple[str, ...], path: str) -> str:
+        full = os.path.realpath(os.path.join(self._root, *names))
+        self._check_inside(full, path)
+        return full
+
+    def _check_inside(self, full: str, path: str) -> None:
+        if full != self._root and not os.path.normcase(full).startswith(os.path.normcase(self._inside)):
+            raise PathRefusedError(f"{shown(path)} is a link that leads out of its share")
+
+
+def entry_of(path: str, about: os.stat_result) -> Entry:
+    return Entry(path, about.st_size, about.st_mtime_ns, bool(about.st_mode & stat.S_IXUSR))
+
+
+def _is_link(error: OSError, name: str, folder: int) -> bool:
+    """Whether it was not opened as it is one. (Opened as a folder, a link is said to be none.)"""
+    if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+        return False
+    return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+_ALL = by_glob("")

@@ -1,0 +1,97 @@
+"""PURE. Where a file is, as users write it and as it travels: ``logs:2026/run.log``, always below its share.
+
+A path within a share is the names of folders and the file, with ``/`` between, whatever the systems on both sides are.
+It has no root and no way up, so that it can't lead out of the share; what else could (links, for one) only who opens it
+can see: see :mod:`labc.files.folder`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from labc.errors import LabcError
+
+MAX_BYTES = 4096
+"""Of a path, in UTF-8: what Linux takes."""
+
+_SHARE = re.compile(r"[^\W_][\w.-]{0,63}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
+
+
+class PathRefusedError(LabcError, ValueError):
+    """A path that leads nowhere in its share, or can't be used on this system."""
+
+
+class Place(NamedTuple):
+    """A path, or a pattern, within a share."""
+
+    share: str
+    path: str
+    """Empty: the share itself."""
+
+    def __str__(self) -> str:
+        return f"{self.share}:{self.path}"
+
+
+def place(text: str) -> Place:
+    """What ``logs:2026/run.log`` means; one slash after the colon, or at the end, changes nothing.
+
+    Raises:
+        PathRefusedError: it is no such text; says what is wrong. The path is not checked, as it may be a pattern.
+    """
+    share, colon, path = text.partition(":")
+    if not colon:
+        raise PathRefusedError(f"{text!r}: expected a share and a path in it, like 'logs:2026/run.log', or 'logs:'")
+    if not is_share_name(share):
+        raise PathRefusedError(f"{text!r}: {share!r} is not the name of a share")
+    return Place(share, path.removeprefix("/").removesuffix("/"))
+
+
+def is_share_name(text: str) -> bool:
+    """Letters, digits, ``-``, ``_`` and ``.``; the first is a letter or a digit."""
+    return _SHARE.fullmatch(text) is not None
+
+
+def checked(path: str, *, windows: bool) -> tuple[str, ...]:
+    """The names in a path, none for the share itself; ``windows``: for a system where more is not possible.
+
+    Raises:
+        PathRefusedError: it leads out of the share, or could; says how.
+    """
+    if not path:
+        return ()
+    names = tuple(path.split("/"))
+    problem = next(filter(None, (_problem(name, windows) for name in names)), None)
+    if problem is None and _size(path) > MAX_BYTES:
+        problem = f"it is longer than {MAX_BYTES} bytes"
+    if problem is not None:
+        raise PathRefusedError(f"the path {shown(path)} is refused: {problem}")
+    return names
+
+
+def shown(path: str) -> str:
+    """For a message: quoted, and not endless."""
+    return repr(path if len(path) <= 200 else f"{path[:200]}…")
+
+
+def _problem(name: str, windows: bool) -> str | None:
+    if not name:
+        return "it begins or ends with a slash, or has two of them together"
+    if name in (".", ".."):
+        return f"it has {name!r} in it"
+    if "\0" in name:
+        return "it has a null character in it"
+    if windows:
+        if found := _NOT_ON_WINDOWS.search(name):
+            return f"Windows has no names with {found[0]!r}"
+        if name.endswith((" ", ".")):
+            return f"Windows has no names that end with {name[-1]!r}"
+        if _DEVICE.match(name):
+            return f"{name!r} is the name of a device of Windows"
+    return None
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogateescape"))

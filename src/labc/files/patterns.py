@@ -1,0 +1,169 @@
+"""PURE. Which files of a share are meant: a glob, a regular expression, or a list of paths.
+
+Globs are those of the shell, on the path within the share: ``*`` and ``?`` stand for letters of one name, ``[a-z]`` for
+one of these, ``**`` for any number of folders. A name that begins with a dot is a name like any other. Files are meant,
+not folders; a path that is no glob, and names a folder, stands for all that is below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from labc.files.paths import PathRefusedError, shown
+
+_MAGIC = re.compile(r"[*?[]")
+
+
+class Wanted:
+    """The files of a share that are asked for."""
+
+    def __init__(self, names: tuple[str, ...] | None, whole: re.Pattern[str] | None, paths: frozenset[str]) -> None:
+        self._names = names
+        self._whole = whole
+        self._paths = paths
+
+    def takes(self, path: str) -> bool:
+        """Whether a file is one of them."""
+        if self._whole is not None:
+            return self._whole.fullmatch(path) is not None
+        if self._names is not None:
+            return _matches(tuple(path.split("/")), self._names)
+        return path in self._paths
+
+    def may_be_below(self, folder: str) -> bool:
+        """Whether there can be any in this folder, or below it. Empty: the share itself."""
+        if self._whole is not None or not folder:
+            return True
+        if self._names is not None:
+            return _may_lead_on(tuple(folder.split("/")), self._names)
+        return any(path.startswith(f"{folder}/") for path in self._paths)
+
+
+def by_glob(pattern: str) -> Wanted:
+    """Empty: all.
+
+    Raises:
+        PathRefusedError: it can't match anything; says why.
+    """
+    if not pattern:
+        return Wanted(("**",), None, frozenset())
+    names = tuple(pattern.split("/"))
+    for name in names:
+        if name in ("", ".", ".."):
+            raise PathRefusedError(f"the pattern {shown(pattern)} can match nothing: {name!r} is no name")
+        if "**" in name and name != "**":
+            raise PathRefusedError(f"the pattern {shown(pattern)}: '**' stands alone between slashes")
+        _compiled(name, pattern)
+    return Wanted(names if is_pattern(pattern) else (*names, "**"), None, frozenset())
+
+
+def by_regex(expression: str) -> Wanted:
+    """On the whole path within the share.
+
+    Raises:
+        PathRefusedError: it is no regular expression; says where the mistake is.
+    """
+    try:
+        return Wanted(None, re.compile(expression), frozenset())
+    except re.error as error:
+        raise PathRefusedError(f"the regular expression {shown(expression)}: {error}") from None
+
+
+def by_paths(paths: Iterable[str]) -> Wanted:
+    """Just these."""
+    return Wanted(None, None, frozenset(paths))
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it stands for more than the one path that it is."""
+    return _MAGIC.search(text) is not None
+
+
+def fixed_part(pattern: str) -> str:
+    """The folders before the first name that is a pattern: where to begin to look."""
+    names = pattern.split("/")
+    fixed = []
+    for name in names[:-1]:
+        if is_pattern(name):
+            break
+        fixed.append(name)
+    return "/".join(fixed)
+
+
+def _matches(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """By dynamic programming: many ``**`` cost no more than few."""
+    return len(pattern) in _used_up(names, pattern)
+
+
+def _may_lead_on(names: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a path that begins with these names can match."""
+    return any(at < len(pattern) for at in _used_up(names, pattern))
+
+
+def _used_up(names: tuple[str, ...], pattern: tuple[str, ...]) -> set[int]:
+    """How many names of the pattern these may use up."""
+    current = _skipped({0}, pattern)
+    for name in names:
+        following = set()
+        for at in current:
+            if at == len(pattern):
+                continue
+            if pattern[at] == "**":
+                following.add(at)
+            elif _compiled(pattern[at], "").fullmatch(name):
+                following.add(at + 1)
+        current = _skipped(following, pattern)
+    return current
+
+
+def _skipped(places: set[int], pattern: tuple[str, ...]) -> set[int]:
+    """``**`` may stand for nothing."""
+    found = set()
+    for at in places:
+        found.add(at)
+        while at < len(pattern) and pattern[at] == "**":
+            at += 1
+            found.add(at)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _compiled(name: str, pattern: str) -> re.Pattern[str]:
+    """Of one name of a glob. Raises PathRefusedError: a bracket is not closed."""
+    parts, at = [], 0
+    while at < len(name):
+        letter = name[at]
+        at += 1
+        if letter == "*":
+            parts.append(".*")
+        elif letter == "?":
+            parts.append(".")
+        elif letter == "[":
+            end = name.find("]", at + 1 + (name[at : at + 1] == "!"))
+            if end < 0:
+                raise PathRefusedError(f"the pattern {shown(pattern or name)}: the bracket in {name!r} is not closed")
+            parts.append(_letters(name[at:end]))
+            at = end + 1
+        else:
+            parts.append(re.escape(letter))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def _letters(inside: str) -> str:
+    """``a-z`` or ``!a-z`` of a glob as of a regular expression."""
+    negated = inside.startswith("!")
+    inside = inside.removeprefix("!")
+    ranges, at = [], 0
+    while at < len(inside):
+        first = last = inside[at]
+        if inside[at + 1 : at + 2] == "-" and at + 2 < len(inside):
+            last = inside[at + 2]
+            at += 2
+        at += 1
+        if first <= last:
+            ranges.append(f"{re.escape(first)}-{re.escape(last)}")
+    if not ranges:
+        return "(?s:.)" if negated else "(?!)"
+    return f"[{'^' if negated else ''}{''.join(ranges)}]"

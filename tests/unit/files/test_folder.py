@@ -1,0 +1,206 @@
+"""What can be reached in the folder of a share, and that nothing else can."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labc.files import folder as folder_module
+from labc.files.folder import Folder
+from labc.files.paths import PathRefusedError
+from labc.files.patterns import by_glob
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and pipes")
+
+
+@pytest.fixture(params=["by folder", "by path"])
+def share(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A share's folder, opened in both ways that there are."""
+    if request.param == "by path":
+        monkeypatch.setattr(folder_module, "_BY_FOLDER", False)
+    return make_share(tmp_path)
+
+
+def make_share(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text("secret")
+    root = tmp_path / "share"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "deep.log").write_text("deep")
+    (root / "a" / "x.log").write_text("x")
+    (root / "top.log").write_text("top!")
+    (root / "empty").mkdir()
+    return root
+
+
+def read(share: Path, path: str) -> str:
+    descriptor = Folder(share).open_file(path)
+    with open(descriptor, encoding="utf-8") as file:
+        return file.read()
+
+
+def paths(share: Path, glob: str = "", below: str = "") -> list[str]:
+    return [entry.path for entry in Folder(share).entries(by_glob(glob), below)]
+
+
+def test_files_are_opened_and_listed(share: Path) -> None:
+    assert read(share, "a/b/deep.log") == "deep"
+    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log"]
+    assert paths(share, "*.log") == ["top.log"]
+    assert paths(share, "a/**", below="a") == ["a/x.log", "a/b/deep.log"]
+    assert paths(share, "a/x.log", below="a/x.log") == ["a/x.log"]
+    assert Folder(share).usage() == (3, 9)
+    assert Folder(share).usage("a/b") == (1, 4)
+
+
+def test_what_an_entry_tells(share: Path) -> None:
+    file = share / "top.log"
+    os.utime(file, ns=(1, 1_234_567_890_123_456_789))
+    file.chmod(0o755)
+    assert Folder(share).entry("top.log") == ("top.log", 4, 1_234_567_890_123_456_789, True)
+    file.chmod(0o644)
+    assert not Folder(share).entry("top.log").executable
+
+
+def test_names_of_any_letters(share: Path) -> None:
+    names = ["ä ö", "日本.txt", "a\nb", "a\\b", "C:", "nul", "*", "~", "-x", os.fsdecode(b"\xff\xfe")]
+    for name in names:
+        (share / "empty" / name).write_text(name, errors="surrogateescape")
+    assert sorted(paths(share, "empty")) == sorted(f"empty/{name}" for name in names)
+    assert [read(share, f"empty/{name}") for name in names[:-1]] == names[:-1]
+
+
+@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "/etc/passwd", "a//x.log", ".", ""])
+def test_ways_out_are_refused(share: Path, path: str) -> None:
+    with pytest.raises(PathRefusedError):
+        Folder(share).open_file(path)
+    if path:
+        with pytest.raises(PathRefusedError):
+            list(Folder(share).entries(by_glob(""), path))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda root: root.parent / "secret",
+        lambda root: "../../secret",
+        lambda root: "../../share/b/../../secret",
+        lambda root: "/etc/passwd",
+        lambda root: root.parent,
+        lambda root: str(root) + "x",
+    ],
+)
+def test_links_out_are_refused_and_not_shown(share: Path, target: Callable[[Path], str]) -> None:
+    (share.parent / "sharex").write_text("a name that begins like the share's")
+    (share / "a" / "link").symlink_to(target(share))
+    with pytest.raises(PathRefusedError, match="a/link"):
+        read(share, "a/link")
+    with pytest.raises((PathRefusedError, NotADirectoryError)):
+        read(share, "a/link/secret")
+    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log"]
+
+
+def test_links_within_are_followed(share: Path) -> None:
+    (share / "to file").symlink_to("a/x.log")
+    (share / "empty" / "up").symlink_to("../a")
+    (share / "absolute").symlink_to(share / "a" / "b")
+    (share / "chain").symlink_to("to file")
+    assert read(share, "to file") == read(share, "chain") == read(share, "empty/up/x.log") == "x"
+    assert read(share, "absolute/deep.log") == "deep"
+    assert paths(share) == ["chain", "to file", "top.log", "a/x.log", "a/b/deep.log"], "folders behind links are not"
+
+
+def test_links_in_a_circle(share: Path) -> None:
+    (share / "one").symlink_to("two")
+    (share / "two").symlink_to("one")
+    (share / "a" / "self").symlink_to(".")
+    with pytest.raises((PathRefusedError, OSError)):
+        read(share, "one")
+    assert read(share, "a/self/self/x.log") == "x"
+    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log"]
+
+
+def test_a_link_that_leads_nowhere(share: Path) -> None:
+    (share / "nowhere").symlink_to("nothing")
+    with pytest.raises(FileNotFoundError):
+        read(share, "nowhere")
+    assert "nowhere" not in paths(share)
+
+
+def test_what_is_no_plain_file(share: Path) -> None:
+    os.mkfifo(share / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(share)  # its path may be too long for a socket's
+        try:
+            listener.bind("socket")
+        finally:
+            os.chdir(here)
+        for name in ("pipe", "a"):
+            with pytest.raises(PathRefusedError, match="no plain file"):
+                read(share, name)
+        with pytest.raises(OSError):
+            read(share, "socket")
+        assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log"]
+
+
+def test_what_is_not_there(share: Path) -> None:
+    for path in ("nothing", "a/nothing", "top.log/x"):
+        with pytest.raises(OSError):
+            read(share, path)
+    with pytest.raises(FileNotFoundError):
+        paths(share, below="nothing")
+    with pytest.raises(FileNotFoundError):
+        paths(share.parent / "no share")
+
+
+@pytest.mark.skipif(not folder_module._BY_FOLDER, reason="who can do that could lead it out there")
+def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere_else(tmp_path: Path) -> None:
+    """It is a folder and a link out in turns, as fast as it goes, while a file in it is read."""
+    share = make_share(tmp_path)
+    outside = share.parent / "outside"
+    outside.mkdir()
+    (outside / "x.log").write_text("secret")
+    over = threading.Event()
+
+    def swap() -> None:
+        while not over.is_set():
+            (share / "a").rename(share / "kept")
+            (share / "a").symlink_to(outside)
+            (share / "a").unlink()
+            (share / "kept").rename(share / "a")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    seen = set()
+    try:
+        for _ in range(3000):
+            try:
+                seen.add(read(share, "a/x.log"))
+            except (OSError, PathRefusedError) as error:
+                seen.add(type(error).__name__)
+    finally:
+        over.set()
+        swapping.join()
+    assert "x" in seen
+    assert "secret" not in seen
+    assert len(seen) > 1, "it was never seen otherwise: the test shows nothing"
+
+
+def test_descriptors_are_closed(share: Path) -> None:
+    (share / "a" / "link").symlink_to("../../secret")
+    before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+    for path in ("a/link", "a/nothing", "a", "../x", "a/x.log"):
+        try:
+            os.close(Folder(share).open_file(path))
+        except (OSError, PathRefusedError):
+            continue
+    walking = Folder(share).entries(by_glob(""))
+    next(walking)
+    walking.close()
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
