@@ -25,6 +25,9 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) |
 """Not to wait for the other end of a pipe: that is refused when it is open."""
 _LINKS = 16
 
+UNFINISHED = ".labc-part-"
+"""With which the names begin of what is on its way in. They are not listed."""
+
 
 class Entry(NamedTuple):
     """A file of a share."""
@@ -35,6 +38,55 @@ class Entry(NamedTuple):
     modified: int
     """Nanoseconds since 1970, UTC."""
     executable: bool
+
+
+class Spot:
+    """A file's place in its folder, and others beside it, whether they are there or not."""
+
+    def __init__(self, folder: int | str, name: str) -> None:
+        self._folder = folder
+        self.name = name
+
+    def open(self, name: str, flags: int) -> int:
+        """A descriptor; a link is not followed."""
+        flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        return os.open(self._at(name), flags, 0o666, dir_fd=self._descriptor)
+
+    def stat(self, name: str) -> os.stat_result:
+        """Of the file itself, or of the link that it is."""
+        return os.stat(self._at(name), dir_fd=self._descriptor, follow_symlinks=False)
+
+    def describe(self, name: str, *, modified: int, executable: bool) -> None:
+        """Give a file its time, and let those execute it who may read it, or nobody."""
+        at, descriptor = self._at(name), self._descriptor
+        mode = stat.S_IMODE(self.stat(name).st_mode)
+        with suppress(OSError):  # not every file system has it
+            os.chmod(at, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111, dir_fd=descriptor)
+        os.utime(at, ns=(modified, modified), dir_fd=descriptor)
+
+    def replace(self, name: str) -> None:
+        """Have the file of that name take this place, all at once."""
+        descriptor = self._descriptor
+        os.replace(self._at(name), self._at(self.name), src_dir_fd=descriptor, dst_dir_fd=descriptor)
+
+    def remove(self, name: str) -> None:
+        os.unlink(self._at(name), dir_fd=self._descriptor)
+
+    def make_folder(self) -> None:
+        os.mkdir(self._at(self.name), dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Returns when the names in the folder are on the disk, where the system can tell."""
+        if isinstance(self._folder, int):
+            with suppress(OSError):
+                os.fsync(self._folder)
+
+    @property
+    def _descriptor(self) -> int | None:
+        return self._folder if isinstance(self._folder, int) else None
+
+    def _at(self, name: str) -> str:
+        return name if isinstance(self._folder, int) else os.path.join(self._folder, name)
 
 
 class Folder:
@@ -85,6 +137,22 @@ class Folder:
             if wanted.takes(below):
                 yield entry
 
+    @contextmanager
+    def spot(self, path: str, *, create: bool = False) -> Iterator[Spot]:
+        """The folder in which a file is, or is to be. ``create``: make what is missing of it.
+
+        Raises:
+            PathRefusedError: it leads out, or is no file's path.
+            OSError: the folder is not there, or can't be made.
+        """
+        names = checked(path, windows=_WINDOWS)
+        if not names:
+            raise PathRefusedError(f"{shown(path)} is no path of a file")
+        if create:
+            self._make(names[:-1], path)
+        with self._folder(names[:-1], path) as folder:
+            yield Spot(folder, names[-1])
+
     def usage(self, below: str = "") -> tuple[int, int]:
         """How many files there are below a folder, and their bytes."""
         files = size = 0
@@ -95,11 +163,19 @@ class Folder:
 
     # Within.
 
+    def _make(self, names: tuple[str, ...], path: str) -> None:
+        """The folders that are missing."""
+        for depth in range(1, len(names) + 1):
+            with self._folder(names[: depth - 1], path) as above, suppress(FileExistsError):
+                Spot(above, names[depth - 1]).make_folder()
+
     def _walk(self, folder: int | str, above: str, wanted: Wanted) -> Iterator[Entry]:
         folders = []
         with os.scandir(folder) as found:
             names = sorted(found, key=lambda each: each.name)
         for each in names:
+            if each.name.startswith(UNFINISHED):
+                continue
             path = f"{above}/{each.name}" if above else each.name
             try:
                 checked(path, windows=_WINDOWS)

@@ -1,0 +1,66 @@
+"""Reading and writing at a place of a file, and having it alone, on every system."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _seeking = threading.Lock()
+
+    def write_at(file: int, data: Any, offset: int) -> None:
+        """All of it. From any thread."""
+        view = memoryview(data)
+        with _seeking:
+            os.lseek(file, offset, os.SEEK_SET)
+            while view:
+                view = view[os.write(file, view) :]
+
+    def read_at(file: int, length: int, offset: int) -> bytes:
+        """As much of it as there is. From any thread."""
+        parts = []
+        with _seeking:
+            os.lseek(file, offset, os.SEEK_SET)
+            while length and (data := os.read(file, length)):
+                parts.append(data)
+                length -= len(data)
+        return b"".join(parts)
+
+    def lock(file: int) -> bool:
+        """Whether nobody else has it; until it is closed."""
+        try:
+            os.lseek(file, 1 << 62, os.SEEK_SET)  # far behind what is read and written
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def write_at(file: int, data: Any, offset: int) -> None:
+        """All of it. From any thread."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(file, view, offset)
+            view, offset = view[written:], offset + written
+
+    def read_at(file: int, length: int, offset: int) -> bytes:
+        """As much of it as there is. From any thread."""
+        parts = []
+        while length and (data := os.pread(file, length, offset)):
+            parts.append(data)
+            length, offset = length - len(data), offset + len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def lock(file: int) -> bool:
+        """Whether nobody else has it; until it is closed."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
