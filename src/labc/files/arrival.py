@@ -16,8 +16,9 @@ from typing import Any, Self
 from labc.errors import LabcError
 from labc.files import rawio
 from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of
-from labc.files.folder import UNFINISHED, Entry, Folder
+from labc.files.folder import UNFINISHED, Folder
 from labc.files.paths import shown
+from labc.files.pieces import Entry
 
 _HEAD = struct.Struct(f"<8sQqQ{DIGEST}s")
 _LINE = struct.Struct(f"<Q{DIGEST}s")

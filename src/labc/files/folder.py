@@ -14,10 +14,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from labc.files.paths import PathRefusedError, checked, shown
 from labc.files.patterns import Wanted, by_glob
+from labc.files.pieces import Entry
 
 _WINDOWS = os.name == "nt"
 _BY_FOLDER = not _WINDOWS and os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
@@ -27,17 +27,6 @@ _LINKS = 16
 
 UNFINISHED = ".labc-part-"
 """With which the names begin of what is on its way in. They are not listed."""
-
-
-class Entry(NamedTuple):
-    """A file of a share."""
-
-    path: str
-    size: int
-    """Bytes."""
-    modified: int
-    """Nanoseconds since 1970, UTC."""
-    executable: bool
 
 
 class Spot:

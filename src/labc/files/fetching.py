@@ -1,0 +1,291 @@
+"""Files from another place to this one, over any number of connections that all work on whatever is left.
+
+One thread looks at what is there and what is wanted, and puts *tasks* together: a small file, or some chunks of a large
+one. Each connection takes the next task whenever it has less under way than keeps it busy, and brings what comes to the
+file that it is for. So many small files are spread over the connections, and a large one is striped over them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from labc.errors import LabcError
+from labc.files.arrival import Arrival
+from labc.files.chunks import count_chunks, length_of, parts_of
+from labc.files.folder import Folder
+from labc.files.paths import PathRefusedError, shown
+from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
+from labc.files.sending import problem_of
+
+_PART = 8
+"""Chunks of a large file that are asked for together."""
+_UNDER_WAY = 256
+"""Tasks that one connection has, at most, and their bytes: enough to be busy while the network carries them."""
+_UNDER_WAY_BYTES = 24 << 20
+_READY = 1024
+"""Tasks that wait."""
+_LARGE_OPEN = 16
+"""Files of several chunks that are written at the same time."""
+_TRIES = 3
+"""How often a file is begun that is changed again and again."""
+
+
+@dataclass
+class Summary:
+    """What became of the files."""
+
+    files: int = 0
+    """That have come."""
+    bytes: int = 0
+    """That have come, of these and of others that failed later."""
+    skipped: int = 0
+    """Files that were there already, of the same size and time."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why, by their path."""
+
+
+class _File:
+    """One that is fetched."""
+
+    def __init__(self, entry: Entry, target: str, tries: int) -> None:
+        self.entry = entry
+        self.target = target
+        self.tries = tries
+        self.arrival: Arrival | None = None
+        self.parts = 0
+        """That have not come."""
+        self.over = False
+        """Whether it is there, or has failed."""
+
+    @property
+    def is_large(self) -> bool:
+        return count_chunks(self.entry.size) > 1
+
+
+class Connection:
+    """What one connection has under way."""
+
+    def __init__(self) -> None:
+        self.tasks: deque[Wanted] = deque()
+        self.bytes = 0
+        self.ended = False
+
+
+class Fetching:
+    """All files of one order. From any thread."""
+
+    def __init__(self, folder: Folder, target_of: Callable[[str], str]) -> None:
+        """``target_of`` the path at the other end is the path in the folder here."""
+        self.summary = Summary()
+        self._folder = folder
+        self._target_of = target_of
+        self._changed = threading.Condition()
+        self._tasks: deque[Wanted] = deque()
+        self._files: dict[int, _File] = {}
+        self._numbers = 0
+        self._large = 0
+        self._listing = True
+        self._given_up: str | None = None
+        self._open = ExitStack()
+
+    # What is wanted.
+
+    def plan(self, entries: Iterable[Entry]) -> None:
+        """Put the tasks together; returns when the last ones are. In a thread of its own."""
+        try:
+            for entry in entries:
+                with self._changed:
+                    self._changed.wait_for(lambda: len(self._tasks) < _READY or self._given_up is not None)
+                    if self._given_up is not None:
+                        break
+                self._begin(entry, tries=1)
+        finally:
+            with self._changed:
+                self._listing = False
+                self._changed.notify_all()
+
+    def _begin(self, entry: Entry, tries: int) -> None:
+        try:
+            file = _File(entry, self._target_of(entry.path), tries)
+            if self._is_there(file):
+                with self._changed:
+                    self.summary.skipped += 1
+                return
+            missing = list(range(count_chunks(entry.size)))
+            if file.is_large:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1)
+                    self._large += 1
+                try:
+                    file.arrival = Arrival(self._folder, file.target, entry)
+                    file.arrival.__enter__()
+                except BaseException:
+                    with self._changed:
+                        self._large -= 1
+                    raise
+                missing = file.arrival.missing
+        except (OSError, LabcError) as error:
+            self._note(entry.path, error)
+            return
+        parts = parts_of(missing, _PART)
+        with self._changed:
+            number = self._numbers
+            self._numbers += 1
+            self._files[number] = file
+            file.parts = len(parts)
+            if file.is_large:
+                tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
+            else:
+                tasks = [self._wanted(number, file, 0, len(missing), whole=True)]
+                file.parts = 1
+            if not tasks:  # all chunks were there
+                tasks, file.parts = [self._wanted(number, file, 0, 0, whole=True)], 1
+            self._tasks.extend(tasks)
+            self._changed.notify_all()
+
+    def _is_there(self, file: _File) -> bool:
+        try:
+            there = self._folder.entry(file.target)
+        except (OSError, PathRefusedError):
+            return False
+        return (there.size, there.modified) == (file.entry.size, file.entry.modified)
+
+    def _wanted(self, number: int, file: _File, first: int, length: int, *, whole: bool) -> Wanted:
+        entry = file.entry
+        return Wanted(number, entry.path, entry.size, entry.modified, first, length, whole)
+
+    # One connection.
+
+    def tasks(self, connection: Connection) -> Iterator[Wanted]:
+        """What it is to ask for, whenever it may; until there is no more. In a thread of its own."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._may_take(connection) or self._is_over or connection.ended)
+                if connection.ended or not self._may_take(connection):
+                    return
+                task = self._tasks.popleft()
+                connection.tasks.append(task)
+                connection.bytes += self._bytes_of(task)
+                self._changed.notify_all()
+            yield task
+
+    def came(self, connection: Connection, piece: Chunk | Sent | Failed) -> None:
+        """An answer has. In the connection's thread."""
+        file = self._files.get(piece.number)
+        if file is None or file.over:
+            if not isinstance(piece, Chunk):
+                self._done(connection)
+            return
+        try:
+            if isinstance(piece, Chunk):
+                self._arrival(file).put(piece.chunk, piece.data, piece.digest)
+                with self._changed:
+                    self.summary.bytes += length_of(piece.chunk, file.entry.size)
+                return
+            if isinstance(piece, Failed):
+                self._failed(piece, file)
+            else:
+                self._sent(piece, file)
+        except (OSError, LabcError) as error:
+            self._end(piece.number, file)
+            self._note(file.entry.path, error)
+        if not isinstance(piece, Chunk):
+            self._done(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """It brings no more: others take what it had under way."""
+        with self._changed:
+            connection.ended = True
+            self._tasks.extendleft(reversed(connection.tasks))
+            connection.tasks.clear()
+            self._changed.notify_all()
+
+    def give_up(self, why: str) -> None:
+        """There is no connection any more, or nobody waits: what is left has failed."""
+        with self._changed:
+            self._given_up = why
+            for number, file in list(self._files.items()):
+                if not file.over:
+                    self.summary.failed[file.entry.path] = why
+                    self._end(number, file)
+            self._tasks.clear()
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Returns when all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over)
+
+    # Within.
+
+    @property
+    def _is_over(self) -> bool:
+        return self._given_up is not None or not (self._listing or self._files or self._tasks)
+
+    def _may_take(self, connection: Connection) -> bool:
+        if not self._tasks or self._given_up is not None:
+            return False
+        return not connection.tasks or (
+            len(connection.tasks) < _UNDER_WAY and connection.bytes + self._bytes_of(self._tasks[0]) <= _UNDER_WAY_BYTES
+        )
+
+    def _bytes_of(self, task: Wanted) -> int:
+        return sum(length_of(chunk, task.size) for chunk in range(task.first, task.first + task.length))
+
+    def _done(self, connection: Connection) -> None:
+        """With the oldest of its tasks: answers come in their order."""
+        with self._changed:
+            if connection.tasks:
+                connection.bytes -= self._bytes_of(connection.tasks.popleft())
+            self._changed.notify_all()
+
+    def _arrival(self, file: _File) -> Arrival:
+        if file.arrival is None:  # a small one is opened when it comes, so that not too many are open
+            file.arrival = Arrival(self._folder, file.target, file.entry)
+            file.arrival.__enter__()
+        return file.arrival
+
+    def _sent(self, piece: Sent, file: _File) -> None:
+        with self._changed:
+            file.parts -= 1
+            is_last = not file.parts
+        if piece.digest is not None:
+            self._arrival(file).finish(piece.digest)
+            self._end(piece.number, file)
+            with self._changed:
+                self.summary.files += 1
+        elif is_last:
+            with self._changed:
+                file.parts = 1
+                self._tasks.appendleft(self._wanted(piece.number, file, 0, 0, whole=True))
+                self._changed.notify_all()
+
+    def _failed(self, piece: Failed, file: _File) -> None:
+        self._end(piece.number, file)
+        if piece.now is None or file.tries >= _TRIES:
+            self._note(file.entry.path, piece.text)
+        else:
+            self._begin(Entry(file.entry.path, *piece.now), file.tries + 1)
+
+    def _end(self, number: int, file: _File) -> None:
+        with self._changed:
+            if file.over:
+                return
+            file.over = True
+            self._files.pop(number, None)
+            self._tasks = deque(task for task in self._tasks if task.number != number) if file.parts else self._tasks
+            if file.is_large:
+                self._large -= 1
+            self._changed.notify_all()
+        if file.arrival is not None:
+            file.arrival.__exit__(None, None, None)
+
+    def _note(self, path: str, problem: Exception | str) -> None:
+        text = problem if isinstance(problem, str) else problem_of(problem, path)
+        with self._changed:
+            self.summary.failed[path] = text if shown(path) in text else f"{shown(path)}: {text}"
+            self._changed.notify_all()
