@@ -200,6 +200,8 @@ class Portal:
         if rooms.is_here():
             raise BlockingCallError("call")
         asked = rooms.caller.prepare(name, args, kwargs, options, streams=True)
+        for outgoing in asked.streams:
+            outgoing.avoid(running_loop())
         try:
             return rooms.caller.call_directly(asked)
         except Detour as detour:

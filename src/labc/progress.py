@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,25 +22,33 @@ State = tuple[int, int, Mapping[str, int]]
 
 
 class Bar:
-    """Shown on stderr from :meth:`start` until :meth:`stop`; where that is no terminal, its last state alone."""
+    """Shown on stderr from :meth:`start` until :meth:`stop`, or the end of the program; where that is no terminal, its
+    last state alone."""
 
     def __init__(self, title: str, total: int | None, look: Callable[[], State]) -> None:
         """``total``: None if nobody knows."""
         self._rows = _Rows(title, total, look)
+        self._process = os.getpid()
         self._lock = threading.Lock()
-        self._ended = False
+        self._state = "new"
 
     def start(self) -> None:
+        """Not after :meth:`stop`."""
         with self._lock:
-            if not self._ended:
+            if self._state == "new":
+                self._state = "shown"
+                atexit.register(self.stop)  # who is interrupted may keep it, in a traceback for one
                 self._rows.start()
 
     def stop(self) -> None:
-        """Leave the last state there. Stopping twice is harmless, and so is stopping it before it started."""
+        """Leave the last state there. Stopping twice is harmless, and so is stopping it in a forked child."""
+        if os.getpid() != self._process:  # the terminal is the parent's, and the lock may be held there
+            return
         with self._lock:
-            if not self._ended:
-                self._ended = True
+            if self._state == "shown":
                 self._rows.stop()
+                atexit.unregister(self.stop)
+            self._state = "over"
 
 
 class _Rows(Progress):
@@ -51,8 +61,8 @@ class _Rows(Progress):
             TimeElapsedColumn() if total is None else TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("[red]{task.fields[failures]}"),
             console=Console(stderr=True),
-            redirect_stdout=sys.stdout.isatty(),  # so that what the program prints goes above the bar
-            redirect_stderr=sys.stderr.isatty(),
+            redirect_stdout=_is_terminal(sys.stdout),  # so that what the program prints goes above the bar
+            redirect_stderr=_is_terminal(sys.stderr),
         )
         self._look = look
         self._shown = self.add_task(title, total=total, rate="", failures="", start=False)
@@ -80,3 +90,8 @@ def _told(shares: Mapping[str, int]) -> str:
     if len(first) > _SHOWN:
         told.append(f"and {len(first) - _SHOWN} more")
     return "  ".join(told)
+
+
+def _is_terminal(stream: Any) -> bool:
+    """There may be none."""
+    return stream is not None and stream.isatty()

@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 from labc.errors import BlockingCallError, ClosedError, PeerLostError
 from labc.functions import EndOfStream, WaitedLongEnoughError, find_current_call
 from labc.node import MapWish, Wish, process
-from labc.portal import Portal
+from labc.portal import Portal, running_loop
 
 
 class BlockingValues:
@@ -27,12 +27,11 @@ class BlockingValues:
         self._inbox: Any = None
         self._node = portal.node()
         self._is_here = self._node.rooms().is_here
-        try:
-            with interrupted(self.close):
-                portal.run(wish.verb, lambda rooms: wish.open(rooms, self._keep), self._node)
-        except Exception:
-            wish.ended()
-            raise
+        wish.blocked = running_loop()
+        with interrupted(self.close):
+            portal.run(wish.verb, lambda rooms: wish.open(rooms, self._keep), self._node)
+            if wish.begin is not None:
+                wish.begin()
 
     def close(self) -> None:
         """Read no more. Closing twice is harmless."""
@@ -59,7 +58,12 @@ class BlockingValues:
                 except Exception:
                     self._wish.ended()
                     raise
-        return self._taken.popleft()
+        try:
+            if not self._closed:
+                return self._taken.popleft()
+        except IndexError:  # closed meanwhile, by another thread
+            pass
+        raise StopIteration
 
     def _next_values(self) -> list[Any]:
         """Raises StopIteration, in the end."""
@@ -117,7 +121,7 @@ class BlockingMap(BlockingValues):
 
     @property
     def shares(self) -> dict[str, int]:
-        """How many items each node has finished, by its name."""
+        """How many items each node has finished, by its name; where several have it, with their hosts and ids."""
         return cast(MapWish, self._wish).shares
 
 

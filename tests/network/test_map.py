@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import gc
 import itertools
 import signal
 import threading
 import time
+import tracemalloc
+import weakref
 from collections import Counter
 
 import numpy
@@ -75,10 +79,21 @@ def size(array):
 def two(a, b):
     return a
 
+def doubled(values):
+    for value in values:
+        yield 2 * value
+
+def doubled_list(values):
+    return [2 * value for value in values]
+
+labc.register(doubled_list, name="doubled list")
+
 def unfit(x):
     return threading.Lock() if x == 1 else x
 
-for function in (double, double_aio, timed, most_at_once, slow, cancelled_so_far, seen_so_far, die, size, two, unfit):
+for function in (double, double_aio, timed, most_at_once, slow, cancelled_so_far, seen_so_far):
+    labc.register(function)
+for function in (die, size, two, unfit, doubled):
     labc.register(function)
 """
 SERVER = FUNCTIONS + "\nlabc.serve()\n"
@@ -328,7 +343,7 @@ def test_when_nobody_is_left(serve) -> None:
     mapped = labc.at(find_timeout=0.5).map("timed", range(1000), retry=True)
     found = [next(mapped).result() for _ in range(10)]
     server.kill()
-    with pytest.raises((labc.NotFoundError, labc.PeerLostError)):
+    with pytest.raises(labc.NotFoundError):
         found.extend(outcome.result() for outcome in mapped)
     assert found == list(range(len(found)))
 
@@ -404,7 +419,217 @@ def test_a_provider_that_takes_no_more_calls_is_asked_again(serve, until) -> Non
     until(lambda: [node.running for node in labc.nodes() if node.name == "busy"] == [3])
     with pytest.raises(labc.OverloadedError):
         labc.call("double", 1)
-    assert values(labc.at(find_timeout=0.3).map("double", range(10))) == [2 * x for x in range(10)]
+    with pytest.raises(labc.OverloadedError):
+        list(labc.at(find_timeout=0.1).map("double", range(10)))
+    assert values(labc.at(find_timeout=10).map("double", range(10))) == [2 * x for x in range(10)]
+
+
+def test_who_refuses_is_left_out(serve, until) -> None:
+    serve(SERVER, name="open")
+    serve(SERVER, name="closed", LABC_ACCESS="call double=nobody")
+    until(lambda: len(labc.nodes()) == 3)
+    mapped = labc.map("double", range(14, 60))
+    assert values(mapped) == [2 * x for x in range(14, 60)]
+    assert set(mapped.shares) == {"open"}
+    with pytest.raises(labc.RefusedError):
+        list(labc.at(node="closed").map("double", range(10)))
+
+
+def test_who_was_stopped_takes_part_again(three, until) -> None:
+    until(lambda: len(labc.nodes()) == 4)
+    mapped = labc.map("timed", itertools.count())
+    next(mapped)
+    three[1].stop()
+    deadline = time.monotonic() + 20
+    before = {}
+    while mapped.shares.get("w1", 0) != before.get("w1", -1) or mapped.shares["w0"] < 200:
+        before = mapped.shares
+        assert time.monotonic() < deadline
+        list(itertools.islice(mapped, 50))
+    three[1].cont()
+    while mapped.shares.get("w1", 0) < before.get("w1", 0) + 20:
+        assert time.monotonic() < deadline + 20
+        next(mapped)
+    mapped.close()
+
+
+def test_workers_of_one_name(serve, until) -> None:
+    for _ in range(2):
+        serve(SERVER, name="worker")
+    until(lambda: len(labc.nodes()) == 3)
+    mapped = labc.map("timed", range(40))
+    assert values(mapped) == list(range(40))
+    assert len(mapped.shares) == 2
+    assert sum(mapped.shares.values()) == 40
+    assert all(name.startswith("worker on ") for name in mapped.shares)
+
+
+def test_an_item_whose_attributes_fail_is_an_outcome_of_its_own(anywhere) -> None:
+    @dataclasses.dataclass
+    class Broken:
+        x: int = 0
+
+        def __getattribute__(self, name):
+            if name == "x":
+                raise ValueError("no x")
+            return super().__getattribute__(name)
+
+    outcomes = list(labc.map("double", [1, Broken(), 3]))
+    assert [outcome.value for outcome in outcomes] == [2, None, 6]
+    assert isinstance(outcomes[1].error, labc.CarryError)
+    assert outcomes[1].error.where == "items[1]"
+
+
+def test_failed_outcomes_do_not_keep_their_items(anywhere) -> None:
+    kept = []
+
+    def items():
+        for _ in range(20):
+            item = numpy.zeros(100_000)
+            kept.append(weakref.ref(item))
+            yield item
+
+    outcomes = list(labc.map("two", items()))
+    assert not any(outcome.ok for outcome in outcomes)
+    gc.collect()
+    assert [item for item in kept if item() is not None] == []
+    size = tracemalloc_of(lambda: list(labc.map("two", [bytes(1_000_000)] * 20)))
+    assert size < 5_000_000
+
+
+def tracemalloc_of(make) -> int:
+    """Bytes that what it makes keeps in memory."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = make()
+        gc.collect()
+        size = tracemalloc.get_traced_memory()[0] - before
+        del made
+        return size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("verb", ["map", "stream", "call"])
+def test_asynchronous_values_where_the_loop_is_blocked(serve, verb) -> None:
+    """As in a notebook, where blocking verbs are called on a loop."""
+    serve(SERVER)
+
+    async def numbers():
+        for number in range(3):
+            yield number
+
+    async def main():
+        if verb == "map":
+            return values(labc.map("double", numbers()))
+        if verb == "stream":
+            return list(labc.at(timeout=10).stream("doubled", labc.outgoing(numbers())))
+        return labc.at(timeout=10).call("doubled list", labc.outgoing(numbers()))
+
+    assert asyncio.run(main()) == [0, 2, 4]
+
+
+def test_cancelled_anywhere_before_the_first_outcome_nothing_is_lost(serve) -> None:
+    serve(SERVER)
+
+    def items():
+        yield from range(6)
+
+    async def main() -> None:
+        async with labc.Node(name="reader", network=labc.blocking.portal.node().settings.network) as node:
+            await node.call("double", 1)
+            for after in range(150):
+                mapped = node.map("double", items())
+                first = asyncio.ensure_future(anext(mapped))
+                for _ in range(after // 3):
+                    await asyncio.sleep(0)
+                if after % 3:
+                    await asyncio.sleep(after * 1e-5)
+                first.cancel()
+                found = []
+                try:
+                    found.append((await first).value)
+                except asyncio.CancelledError:
+                    pass
+                found += [outcome.value async for outcome in mapped]
+                assert found == [0, 2, 4, 6, 8, 10], after
+
+    asyncio.run(main())
+
+
+def test_let_go_of_while_it_looks_for_somebody(here) -> None:
+    async def main() -> None:
+        mapped = aio.at(find_timeout=30).map("nothing", [1])
+        first = asyncio.ensure_future(anext(mapped))
+        await asyncio.sleep(0.2)
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await first
+        del mapped, first
+        gc.collect()
+        await asyncio.sleep(0.2)
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    asyncio.run(main())
+
+
+def test_closed_by_another_thread_while_it_is_read(serve) -> None:
+    serve(SERVER)
+    for _ in range(20):
+        mapped = labc.map("double", itertools.count(100))
+        timer = threading.Timer(0.02, mapped.close)
+        timer.start()
+        assert all(outcome.ok for outcome in mapped)
+        timer.join()
+
+
+def test_interrupted_while_it_waits(start, serve, until) -> None:
+    serve(SERVER, name="worker")
+    program = start("""
+        import labc
+        try:
+            for outcome in labc.map("slow", [0.0, 30.0, 30.0]):
+                print(outcome.value, flush=True)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+            input()
+    """)
+    program.expect("0.0")
+    program.send_signal(signal.SIGINT)
+    program.expect("interrupted")
+    until(lambda: len(labc.call("cancelled_so_far")) == 2)
+    program.send_line("")
+    assert program.wait() == 0
+
+
+def test_items_that_end_the_program(anywhere) -> None:
+    def numbers():
+        yield 1
+        raise SystemExit(3)
+
+    mapped = labc.map("double", numbers())
+    assert next(mapped).value == 2
+    with pytest.raises(SystemExit):
+        next(mapped)
+    assert values(labc.map("double", [4])) == [8]
+
+
+def test_a_file_of_items_is_left_open(anywhere, tmp_path) -> None:
+    path = tmp_path / "items"
+    path.write_text("a\nb\n")
+    with path.open() as file:
+        assert values(labc.map("double", file)) == ["a\na\n", "b\nb\n"]
+        assert not file.closed
+
+
+def test_as_many_at_once_as_one_likes_whatever_threads_there_are(serve) -> None:
+    labc.init(threads=2)
+    serve(SERVER)
+    mapped = [labc.map("double", itertools.count(100)) for _ in range(5)]
+    assert [next(each).value for each in mapped] == [200] * 5
+    for each in mapped:
+        each.close()
 
 
 def test_the_same_for_coroutines(anywhere) -> None:

@@ -138,9 +138,9 @@ class Caller:
         Raises:
             NotFoundError, and what else a call raises before anything runs. What is raised later, the reader gets.
         """
-        threads = self._provider.threads
+        items.check()
         spreading = Spreading(
-            self._here, threads, self.finder, self._neighbourhood, self._answer, asked, items, schedule, outcomes
+            self._here, self.finder, self._neighbourhood, self._answer, asked, items, schedule, outcomes
         )
         await self._open(outcomes, spreading.run, f"labc map {asked.name}")
 
@@ -211,7 +211,7 @@ class Caller:
     def _send_along(self, lane: Lane, call_id: int, asked: Asked) -> None:
         """The streams among the arguments."""
         for channel, outgoing in enumerate(asked.streams, 1):
-            sender = outgoing.send(self._here, self._provider.threads, lane.outlet(call_id, channel))
+            sender = outgoing.send(self._here, self._provider.threads.start, lane.outlet(call_id, channel))
             lane.streams.add_outlet(call_id, channel, sender)
 
     async def call_publish(self, asked: Asked, deliver: Callable[[NodeRecord], Awaitable[None]]) -> Any:
@@ -443,7 +443,7 @@ async def _feed(inbox: Inbox[Any], feed: Feed, begun: asyncio.Future[None]) -> N
         inbox.ended(await feed(begin))
         begin()
     except asyncio.CancelledError:
-        closed = ClosedError(f"this {inbox.what} was closed")
+        closed = ClosedError(f"the node was closed before this {inbox.what} ended")
         inbox.ended(closed)
         if not begun.done():
             begun.set_exception(closed)

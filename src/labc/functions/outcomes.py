@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,16 +36,6 @@ class Outcome:
         if self.error is not None:
             raise self.error
         return self.value
-
-
-class Progress:
-    """How far a ``map`` is. Read from any thread."""
-
-    def __init__(self) -> None:
-        self.finished = 0
-        self.failed = 0
-        self.shares: Counter[str] = Counter()
-        """How many items each node has finished, by its name."""
 
 
 class Outcomes(Inbox[Result]):

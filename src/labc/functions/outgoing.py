@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from labc.directory import NodeRecord
 from labc.functions.carrying import Encode, carried
 from labc.functions.sending import Sender, Way
-from labc.functions.threads import Threads
+from labc.functions.threads import Job
 from labc.wire import Failure, StreamSource, encode
 
 
@@ -31,6 +31,7 @@ class Outgoing(StreamSource):
         self._where = f"a value of {verb}()"
         self._encode = encode
         self._here: NodeRecord
+        self._is_awaited = hasattr(values, "__aiter__")
         self._own_loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # there is none
             self._own_loop = asyncio.get_running_loop()
@@ -42,30 +43,36 @@ class Outgoing(StreamSource):
         self.error: BaseException | None = None
         """What reading them raised."""
 
+    def avoid(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Read nothing on this loop: it turns not while the call is waited for."""
+        if self._own_loop is loop:
+            self._own_loop = None
+
     def check(self) -> None:
         """Raises ValueError: the values have been sent already, or are being sent by another call."""
         if self.begun or (self._sender is not None and not self._sender.closed):
             raise ValueError("what outgoing() returned is for one call: its values have been sent already")
 
-    def send(self, here: NodeRecord, threads: Threads, way: Way) -> Sender:
-        """To one provider, when it gives credit. On the node's loop, and after :meth:`check`."""
+    def send(self, here: NodeRecord, start: Callable[[Job], object], way: Way) -> Sender:
+        """To one provider, when it gives credit. On the node's loop, and after :meth:`check`. ``start`` has a thread do
+        something."""
         loop = asyncio.get_running_loop()
         self._here = here
         self._sender = sender = Sender(
-            loop, way, on_first_credit=lambda: self._begin(loop, threads, sender), on_close=self._stop
+            loop, way, on_first_credit=lambda: self._begin(loop, start, sender), on_close=self._stop
         )
         return sender
 
     def __repr__(self) -> str:
         return f"<labc outgoing {self._values!r}>"
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, threads: Threads, sender: Sender) -> None:
+    def _begin(self, loop: asyncio.AbstractEventLoop, start: Callable[[Job], object], sender: Sender) -> None:
         self.begun = True
-        if hasattr(self._values, "__aiter__"):
+        if self._is_awaited:
             own_loop = loop if self._own_loop is None or self._own_loop.is_closed() else self._own_loop
             self._sending = asyncio.run_coroutine_threadsafe(self._send_awaited(loop, sender), own_loop)
         else:
-            threads.start(_Reading(self, sender))
+            start(_Reading(self, sender))
 
     def _stop(self) -> None:
         """Nobody wants any more of it."""
@@ -82,9 +89,9 @@ class Outgoing(StreamSource):
         except BaseException as error:  # whatever the user's code raises is the caller's to get
             self._failed(sender, error)
         finally:
-            with suppress(BaseException):
-                if (close := getattr(values, "close", None)) is not None:
-                    close()
+            if isinstance(values, Generator):  # anything else is not this one's to close
+                with suppress(BaseException):
+                    values.close()
         sender.end()
 
     async def _send_awaited(self, loop: asyncio.AbstractEventLoop, sender: Sender) -> None:
@@ -105,9 +112,9 @@ class Outgoing(StreamSource):
             if not (sender.closed and isinstance(error, asyncio.CancelledError)):
                 self._failed(sender, error)
         finally:
-            with suppress(BaseException):
-                if (aclose := getattr(values, "aclose", None)) is not None:
-                    await aclose()
+            if isinstance(values, AsyncGenerator):
+                with suppress(BaseException):
+                    await values.aclose()
         sender.end()
 
     def _failed(self, sender: Sender, error: BaseException) -> None:

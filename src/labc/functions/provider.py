@@ -220,7 +220,7 @@ class Provider:
             each.check()
         for number, each in enumerate(outgoing, 1):
             receiver = self._new_receiver(call, number)
-            sender = each.send(self._here, self._handler_threads, WayHere(receiver))
+            sender = each.send(self._here, self._handler_threads.start, WayHere(receiver))
             receiver.begin(self._soon(sender.granted))
             pairs.append((sender, receiver))
             call.incoming = (*call.incoming, Incoming(receiver, self._is_on_loop))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from labc.directory import NodeRecord
-from labc.errors import LabcError, PeerLostError
+from labc.errors import LabcError
 from labc.wire import Body
 
 
@@ -62,7 +62,7 @@ class Schedule:
     """
 
     def __init__(self, *, window: int, retry: int, ordered: bool, ahead: int, ahead_bytes: int) -> None:
-        self._window = window
+        self._window = min(window, ahead)
         self._retry = retry
         self._ordered = ordered
         self._ahead = ahead
@@ -73,7 +73,8 @@ class Schedule:
         self._workers: dict[str, Worker] = {}
         self._free: deque[Worker] = deque()
         """Once for each place."""
-        self._at_work = 0
+        self._at_work = self._active = 0
+        """Items that workers have, and workers that may be given more."""
         self._early: dict[int, Result] = {}
         """Whose turn has not come."""
         self._given = self._taken = 0
@@ -82,8 +83,8 @@ class Schedule:
         """Of results that he has not done with."""
         self.failures = 0
         """Items whose result is an error."""
-        self.shares: Counter[str] = Counter()
-        """How many results each node has given, also errors, by its name."""
+        self._shares: dict[str, tuple[NodeRecord, int]] = {}
+        """How many results each node has given, also errors."""
 
     # Items.
 
@@ -104,13 +105,24 @@ class Schedule:
         """How many items could be read now."""
         if self._all_read or self._kept_bytes >= self._ahead_bytes:
             return 0
-        places = self._window * max(1, sum(not worker.gone for worker in self._workers.values()))
+        places = self._window * max(1, self._active)
         return max(0, min(places - len(self._waiting), self._ahead - (self._read - self._taken)))
 
     @property
     def finished(self) -> int:
         """How many items have a result."""
         return self._given + len(self._early)
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """How many items each node has finished, by its name; what has several nodes has their hosts and ids as well.
+        From any thread."""
+        shares = list(self._shares.copy().values())
+        names = Counter(node.name for node, _ in shares)
+        return {
+            node.name if names[node.name] == 1 else f"{node.name} on {node.host} ({node.id[:4]})": count
+            for node, count in shares
+        }
 
     @property
     def over(self) -> bool:
@@ -122,7 +134,7 @@ class Schedule:
     @property
     def has_workers(self) -> bool:
         """Whether there is anybody who may be given items, now or after a rest."""
-        return not all(worker.gone for worker in self._workers.values())
+        return self._active > 0
 
     @property
     def stalled(self) -> bool:
@@ -134,9 +146,9 @@ class Schedule:
         now = {node.id for node in nodes}
         for node_id, worker in list(self._workers.items()):
             worker.gone = node_id not in now
-            if worker.gone and not worker.at_work:
-                del self._workers[node_id]
+            self._forget(worker)
         workers = [self._workers.setdefault(node.id, Worker(node)) for node in nodes]
+        self._active = len(workers)
         for _ in range(self._window):  # each gets one before any gets two
             for worker in workers:
                 self._free_place(worker)
@@ -155,6 +167,7 @@ class Schedule:
         """The place of an item that came back may be used again."""
         worker.resting -= 1
         self._free_place(worker)
+        self._forget(worker)
 
     # What became of an item.
 
@@ -168,9 +181,9 @@ class Schedule:
         self._left(worker)
         return self._finished(Result(item.index, worker.node, error=error))
 
-    def lost(self, worker: Worker, item: Item, error: PeerLostError) -> list[Result]:
-        """The worker was lost with it, and may have run it: another one gets it, or this is its result. Returns what
-        :meth:`answered` does."""
+    def lost(self, worker: Worker, item: Item, error: LabcError) -> list[Result]:
+        """The worker was lost with it, and may have run it, or did not come to it in time: another one gets it, or this
+        is its result. Returns what :meth:`answered` does."""
         item.lost += 1
         if item.lost > self._retry:
             return self.failed(worker, item, error)
@@ -200,11 +213,13 @@ class Schedule:
     def _left(self, worker: Worker) -> None:
         worker.at_work -= 1
         self._at_work -= 1
-        if worker.gone:
-            if not worker.at_work:
-                self._workers.pop(worker.node.id, None)
-        else:
-            self._free_place(worker)
+        self._free_place(worker)
+        self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        """One that is gone, when there is nothing more to know of it."""
+        if worker.gone and not (worker.at_work or worker.resting):
+            self._workers.pop(worker.node.id, None)
 
     def _free_place(self, worker: Worker) -> None:
         """If it has one that is not known of."""
@@ -215,8 +230,8 @@ class Schedule:
     def _finished(self, result: Result) -> list[Result]:
         self.failures += result.error is not None
         self._kept_bytes += result.bytes
-        if result.node is not None:
-            self.shares[result.node.name] += 1
+        if (node := result.node) is not None:
+            self._shares[node.id] = node, self._shares.get(node.id, (node, 0))[1] + 1
         if not self._ordered:
             self._given += 1
             return [result]

@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from labc.directory import NodeRecord
-from labc.errors import CarryError, LabcError, NotFoundError, OverloadedError, PeerLostError, RefusedError
+from labc.errors import (
+    CallTimeoutError,
+    CarryError,
+    LabcError,
+    NotFoundError,
+    OverloadedError,
+    PeerLostError,
+    RefusedError,
+)
 from labc.fabric import Neighbourhood
 from labc.functions.asked import Asked
 from labc.functions.finding import SETTLE_WAIT, Finder
@@ -20,7 +29,7 @@ from labc.functions.outcomes import Outcomes
 from labc.functions.outgoing import Outgoing
 from labc.functions.schedule import Item, Result, Schedule, Worker
 from labc.functions.sending import Sender
-from labc.functions.threads import Threads
+from labc.functions.threads import Job
 from labc.wire import Body, Failure, encode_arguments
 
 _REST = 0.2
@@ -52,7 +61,9 @@ class Items(Outgoing):
             return encode_arguments((value,), {})
         except CarryError as error:
             self.refused[index] = CarryError(error.where.replace("args[0]", f"items[{index}]", 1), error.problem)
-            return Body(b"", ())
+        except Exception as error:  # a property that raises, a dict that another thread changes
+            self.refused[index] = CarryError(f"items[{index}]", f"{type(error).__name__}: {error}")
+        return Body(b"", ())
 
 
 class Spreading:
@@ -61,7 +72,6 @@ class Spreading:
     def __init__(
         self,
         here: NodeRecord,
-        threads: Threads,
         finder: Finder,
         neighbourhood: Neighbourhood,
         ask: Callable[[Asked, NodeRecord], Awaitable[Answer]],
@@ -71,7 +81,6 @@ class Spreading:
         outcomes: Outcomes,
     ) -> None:
         self._here = here
-        self._threads = threads
         self._finder = finder
         self._neighbourhood = neighbourhood
         self._ask = ask
@@ -105,12 +114,12 @@ class Spreading:
         """
         finder, asked = self._finder, self._asked
         await finder.learn_endpoints(asked.options)
-        patience = finder.patience(asked.options)
+        patience = max(finder.patience(asked.options), 2 * _REST)
         with self._neighbourhood.using(asked.name):
             await finder.watch(asked, time.monotonic() + max(patience, SETTLE_WAIT))
             await finder.find_one(asked, set())
             begun()
-            self._sender = self._items.send(self._here, self._threads, self)
+            self._sender = self._items.send(self._here, _start, self)
             self._outcomes.on_taken = self._taken
             following = self._loop.create_task(self._follow(patience))
             following.add_done_callback(self._failed)
@@ -138,9 +147,11 @@ class Spreading:
                 await self._neighbourhood.changed(until)
             elif self._refused and not self._schedule.has_workers:
                 raise next(iter(self._refused.values()))
+            elif self._problem is not None and any(not each.doubtful for each in candidates):
+                raise self._problem
             else:
                 lost = self._neighbourhood.directory.last_lost(self._asked.name)
-                raise self._problem or await self._finder.not_found(self._asked, lost)
+                raise await self._finder.not_found(self._asked, lost) from self._problem
 
     # Items, as they are read: this is the way on which they are sent.
 
@@ -201,7 +212,6 @@ class Spreading:
         try:
             answer = await self._ask(asked, worker.node)
         except OverloadedError as error:  # it is there, and busy for others
-            self._stalled_since = None
             self._came_back(worker, item, error)
         except NotFoundError as error:  # withdrawn a moment ago
             self._came_back(worker, item, error)
@@ -213,9 +223,14 @@ class Spreading:
             if error.ran == "no":
                 self._came_back(worker, item, error)
             else:
-                self._ended(self._schedule.lost(worker, item, error))
+                self._ended(self._schedule.lost(worker, item, _bare(error)))
+        except CallTimeoutError as error:
+            if error.ran == "no":
+                self._ended(self._schedule.lost(worker, item, _bare(error)))
+            else:
+                self._ended(self._schedule.failed(worker, item, _bare(error)))
         except LabcError as error:
-            self._ended(self._schedule.failed(worker, item, error))
+            self._ended(self._schedule.failed(worker, item, _bare(error)))
         else:
             size = len(answer.head) + sum(buffer.nbytes for buffer in answer.buffers)
             self._ended(self._schedule.answered(worker, item, answer, size))
@@ -228,7 +243,7 @@ class Spreading:
 
     def _came_back(self, worker: Worker, item: Item, error: LabcError) -> None:
         """It may go to another one now; this one is offered none for a while."""
-        self._problem = error
+        self._problem = _bare(error)
         self._schedule.came_back(worker, item)
         self._go_on()
         self._neighbourhood.wake()  # to see who is left
@@ -249,3 +264,17 @@ class Spreading:
             self._over.cancel()
         elif (error := task.exception()) is not None:
             self._over.set_exception(error)
+
+
+E = TypeVar("E", bound=LabcError)
+
+
+def _bare(error: E) -> E:
+    """Without what it would keep in memory: the item is in its traceback."""
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _start(job: Job) -> None:
+    """In a thread of its own: it may take as long as the map, and those of the functions are for calls."""
+    threading.Thread(target=job.run, name="labc map", daemon=True).start()

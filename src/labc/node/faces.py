@@ -255,7 +255,8 @@ class Verbs(ABC):
             window: how many items each node is given at a time. With 2, the default, it has the next one when it has
                 done with one; but it may run both at once. 1 is for what must not run beside itself.
             retry: whether an item goes to another node when one was lost with it, where it may have run already: three
-                times, or as often as this says. False: it fails with PeerLostError. What has not run always goes on.
+                times, or as often as this says, whatever ``at(retry=...)`` says. False: it fails with PeerLostError.
+                What was not taken by a node that is lost, or takes no more calls, goes on to others in any case.
             timeout: seconds that each item may take; it fails with CallTimeoutError. Without: as long as it takes, or
                 what ``at(timeout=...)`` says.
             progress: show a bar on the terminal, with the rate and the share of each node.
@@ -267,7 +268,9 @@ class Verbs(ABC):
 
         Raises:
             NotFoundError: nobody offers the name; while it runs: nobody any more, for ``find_timeout``.
-            RefusedError: of all who offer it, by their rights.
+            RefusedError: all who offer it refuse it, by their rights.
+            OverloadedError, PeerLostError: all who offer it take no more calls, or can't be reached, for
+                ``find_timeout``.
             Exception: what the items raised, after the outcomes of those before.
         """
 

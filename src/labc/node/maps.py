@@ -45,12 +45,15 @@ class MapWish(Wish):
         self._options = options.but(timeout=timeout)
         self._ordered = ordered
         self._window = window
-        self._retry = retry if retry is not True else options.retry or _RETRY
+        self._retry = _RETRY if retry is True else int(retry)
         self._schedule: Schedule | None = None
         self._bar = _bar(name, items, self._state) if progress else None
+        if self._bar is not None:
+            self.begin = self._bar.start
 
     async def open(self, rooms: Runtime, keep: Callable[[Outcomes], object]) -> Outcomes:
         settings = rooms.settings
+        self._items.avoid(self.blocked)
         timeout = math.inf if self._options.timeout is None else self._options.timeout
         asked = rooms.caller.prepare_map(self.name, self._options, timeout)
         outcomes = rooms.caller.new_outcomes(self._ordered)
@@ -63,8 +66,6 @@ class MapWish(Wish):
             ahead_bytes=settings.stream_bytes,
         )
         await rooms.caller.open_map(asked, self._items, schedule, outcomes)
-        if self._bar is not None:
-            self._bar.start()
         return outcomes
 
     def ended(self) -> None:
@@ -73,8 +74,8 @@ class MapWish(Wish):
 
     @property
     def shares(self) -> dict[str, int]:
-        """How many items each node has finished, by its name."""
-        return {} if self._schedule is None else dict(self._schedule.shares)
+        """See :attr:`Schedule.shares`."""
+        return {} if self._schedule is None else self._schedule.shares
 
     def _state(self) -> State:
         schedule = self._schedule
@@ -91,7 +92,7 @@ class Map(Values):
 
     @property
     def shares(self) -> dict[str, int]:
-        """How many items each node has finished, by its name."""
+        """How many items each node has finished, by its name; where several have it, with their hosts and ids."""
         return cast(MapWish, self._wish).shares
 
 

@@ -38,6 +38,8 @@ class StreamWish(Wish):
 
     async def open(self, rooms: Runtime, keep: Callable[[Receiver], object]) -> Receiver:
         asked = rooms.caller.prepare(self.name, self._args, self._kwargs, self._options, streams=True)
+        for outgoing in asked.streams:
+            outgoing.avoid(self.blocked)
         receiver = rooms.caller.new_receiver(self.name, self._latest)
         keep(receiver)
         await rooms.caller.open_stream(asked, receiver, self._latest)

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 from labc.errors import CallTimeoutError, ClosedError
@@ -24,11 +25,16 @@ class Wish(ABC):
     """Of the function."""
     patience: float | None = None
     """Seconds that the next value may take."""
+    blocked: asyncio.AbstractEventLoop | None = None
+    """Of the thread that reads, which turns not while that waits: what is asynchronous is read elsewhere."""
 
     @abstractmethod
     async def open(self, rooms: Runtime, keep: Callable[[Any], object]) -> Inbox[Any]:
         """On the node's loop: returns when somebody was asked. ``keep`` is given the inbox before anything else, so
         that who is interrupted can close it."""
+
+    begin: Callable[[], object] | None = None
+    """Called when somebody was asked, in a thread without a loop."""
 
     def ended(self) -> None:  # noqa: B027 - a stream has nothing to do then
         """Nobody reads any more of it. From any thread; it may be told twice."""
@@ -36,6 +42,38 @@ class Wish(ABC):
     def too_late(self, inbox: Inbox[Any]) -> CallTimeoutError:
         """No value came in time."""
         return CallTimeoutError(self.name, self.patience or 0.0, ran="yes" if inbox.begun else "maybe")
+
+
+class _Opening:
+    """Asking for values, and what they come into. It does not keep its reader alive: who is let go of is closed."""
+
+    def __init__(self, do: Do, wish: Wish) -> None:
+        self._do = do
+        self._wish = wish
+        self._loop = asyncio.get_running_loop()
+        self.inbox: Any = None
+        self.task = self._loop.create_task(self._open())
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def close(self) -> None:
+        """From any thread; closing twice is harmless."""
+        with suppress(RuntimeError):  # the loop is closed
+            if not self.task.done():
+                self._loop.call_soon_threadsafe(self.task.cancel)
+        if self.inbox is not None:
+            self.inbox.close()
+
+    async def _open(self) -> None:
+        def keep(inbox: Inbox[Any]) -> None:
+            self.inbox = inbox
+
+        try:
+            await self._do(lambda rooms: self._wish.open(rooms, keep))
+        except BaseException:
+            self.close()
+            raise
+        if self._wish.begin is not None:
+            await asyncio.to_thread(self._wish.begin)
 
 
 class Values:
@@ -47,9 +85,8 @@ class Values:
     def __init__(self, do: Do, wish: Wish) -> None:
         self._do = do
         self._wish = wish
-        self._opened = False
+        self._opening: _Opening | None = None
         self._values: deque[Any] = deque()
-        self._inbox: Any = None
         self._closed = False
 
     async def aclose(self) -> None:
@@ -99,32 +136,28 @@ class Values:
         return values
 
     async def _start(self) -> Inbox[Any]:
-        if self._inbox is not None and self._opened:
-            return self._inbox  # type: ignore[no-any-return]
-
-        async def open(rooms: Runtime) -> None:
-            self._inbox = await self._wish.open(rooms, self._keep)
-
+        """Who is cancelled meanwhile has lost nothing either: the next one who reads goes on with the opening."""
+        opening = self._opening = self._opening or _Opening(self._do, self._wish)
         try:
-            await self._do(open)
-        except BaseException:
-            self._close()
+            await asyncio.shield(opening.task)
+        except asyncio.CancelledError:
+            if opening.task.cancelled() and self._closed:  # meanwhile, by another task
+                raise StopAsyncIteration from None
             raise
-        assert self._inbox is not None
-        if self._closed:  # meanwhile
-            self._close()
-            raise StopAsyncIteration
-        self._opened = True
-        return self._inbox  # type: ignore[no-any-return]
+        except Exception:
+            self._opening = None
+            raise
+        return opening.inbox  # type: ignore[no-any-return]
 
     def _close(self) -> None:
         self._wish.ended()
-        if self._inbox is not None:
-            self._inbox.close()
+        if self._opening is not None:
+            self._opening.close()
 
-    def _keep(self, inbox: Inbox[Any]) -> None:
-        self._inbox = inbox
+    @property
+    def _inbox(self) -> Any:
+        return None if self._opening is None else self._opening.inbox
 
     def __del__(self) -> None:
-        if getattr(self, "_inbox", None) is not None:
+        if getattr(self, "_opening", None) is not None:
             self._close()

@@ -11,8 +11,9 @@ import pytest
 
 from labc.files.arrival import Arrival, BeingWrittenError, SpoiledError
 from labc.files.chunks import CHUNK, count_chunks, digest_of, digest_of_all, length_of, parts_of
-from labc.files.folder import Entry, Folder
+from labc.files.folder import Folder
 from labc.files.patterns import by_glob
+from labc.files.pieces import Entry
 
 TIME = 1_700_000_000_123_456_789
 

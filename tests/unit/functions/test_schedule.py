@@ -191,6 +191,32 @@ def test_no_more_is_read_than_keeps_the_workers_busy() -> None:
     assert plan.wanted == 0
 
 
+def test_workers_of_one_name_are_told_apart() -> None:
+    plan = Schedule(window=1, retry=0, ordered=True, ahead=9, ahead_bytes=9)
+    plan.set_workers([NodeRecord("1234567", "h", "host", "w"), NodeRecord("89abcde", "g", "other", "w"), node("x")])
+    add(plan, 3)
+    for pair in assigned(plan):
+        answer(plan, pair)
+    assert plan.shares == {"w on host (1234)": 1, "w on other (89ab)": 1, "x": 1}
+
+
+def test_a_worker_that_rests_rests_on_when_it_was_gone_meanwhile() -> None:
+    plan = schedule("a", window=1)
+    add(plan, 1)
+    ((worker, item),) = assigned(plan)
+    plan.came_back(worker, item)
+    plan.set_workers([])
+    plan.set_workers([node("a")])
+    assert assigned(plan) == []
+    plan.rested(worker)
+    assert names(assigned(plan)) == [("a", 0)]
+
+
+def test_a_window_beyond_all_bounds_costs_nothing() -> None:
+    plan = schedule("a", window=10**9, ahead=10)
+    assert plan.wanted == 10
+
+
 def test_something_is_read_also_while_there_is_nobody() -> None:
     """So that it is known whether there is anything to do."""
     assert schedule(window=2).wanted == 2
