@@ -14,6 +14,7 @@ import labc
 from labc import aio
 from labc.directory import NodeRecord
 from labc.fabric.ports import root_ports
+from labc.lanes import Lane
 from labc.testing import free_network_name
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Unix sockets without a file are Linux's")
@@ -77,3 +78,26 @@ def test_the_initiator_logs_another_version_of_the_protocol(network: str, caplog
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "labc.lanes"]
+
+
+def test_a_lane_that_is_closed_before_its_callers_turn_is_opened_again(network: str) -> None:
+    """As when other threads' lanes to the same node break at that moment, a few times in a row."""
+
+    async def check() -> None:
+        async with labc.Node(name="ours") as ours, labc.Node(name="theirs") as theirs:
+            theirs.register(lambda x: x, name="echo")
+            pool, opened = ours.rooms()._pool, []
+            open_one = pool._lane
+
+            async def open_and_close(node: NodeRecord) -> Lane:
+                lane = await open_one(node)
+                if len(opened) < 4:
+                    lane.close("another lane to this node broke")
+                opened.append(lane)
+                return lane
+
+            pool._lane = open_and_close  # type: ignore[method-assign]
+            assert await ours.call("echo", 1) == 1
+            assert len(opened) == 5
+
+    asyncio.run(check())

@@ -31,6 +31,8 @@ from labc.wire import AWAY, Greeting, Requested
 logger = logging.getLogger("labc.lanes")
 
 _TIDY_EVERY = 5.0
+_OPENINGS = 8
+"""How often a lane is opened anew that was closed before its caller's turn came."""
 
 _REASSURE_AFTER = 0.2
 """Seconds after which a node whose lane was lost is asked whether it is there; then twice as long, and so on."""
@@ -148,8 +150,11 @@ class Pool:
         Raises:
             PeerLostError: no way leads there; what was tried is in its reason. Nothing was sent.
         """
-        lane = await self._lane(node)
-        return lane if lane.usable else await self._lane(node)  # closed while this task waited for its turn
+        for _ in range(_OPENINGS):
+            lane = await self._lane(node)
+            if lane.usable:
+                break  # otherwise it was closed while this task waited for its turn
+        return lane
 
     async def _lane(self, node: NodeRecord) -> Lane:
         lane = self._lane_to(node)

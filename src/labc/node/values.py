@@ -142,7 +142,7 @@ class Values:
             await asyncio.shield(opening.task)
         except asyncio.CancelledError:
             if opening.task.cancelled() and self._closed:  # meanwhile, by another task
-                raise StopAsyncIteration from None
+                raise ClosedError(f"this {self._wish.verb} was closed before it began") from None
             raise
         except Exception:
             self._opening = None
