@@ -441,15 +441,17 @@ def test_who_was_stopped_takes_part_again(three, until) -> None:
     next(mapped)
     three[1].stop()
     deadline = time.monotonic() + 20
-    before = {}
-    while mapped.shares.get("w1", 0) != before.get("w1", -1) or mapped.shares["w0"] < 200:
-        before = mapped.shares
-        assert time.monotonic() < deadline
-        list(itertools.islice(mapped, 50))
+
+    def read_until(condition) -> None:
+        while not condition():
+            assert time.monotonic() < deadline, mapped.shares
+            next(mapped)
+
+    read_until(lambda: mapped.shares.get("w0", 0) > 300)
+    without = mapped.shares.get("w1", 0)
+    assert without < 50
     three[1].cont()
-    while mapped.shares.get("w1", 0) < before.get("w1", 0) + 20:
-        assert time.monotonic() < deadline + 20
-        next(mapped)
+    read_until(lambda: mapped.shares.get("w1", 0) > without + 20)
     mapped.close()
 
 
