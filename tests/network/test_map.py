@@ -586,7 +586,7 @@ def test_closed_by_another_thread_while_it_is_read(serve) -> None:
         timer.join()
 
 
-def test_interrupted_while_it_waits(start, serve, until) -> None:
+def test_interrupted_while_it_waits(start, serve) -> None:
     serve(SERVER, name="worker")
     program = start("""
         import labc
@@ -600,7 +600,7 @@ def test_interrupted_while_it_waits(start, serve, until) -> None:
     program.expect("0.0")
     program.send_signal(signal.SIGINT)
     program.expect("interrupted")
-    until(lambda: len(labc.call("cancelled_so_far")) == 2)
+    assert_cancelled(1)
     program.send_line("")
     assert program.wait() == 0
 
