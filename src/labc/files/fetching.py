@@ -164,7 +164,7 @@ class Fetching:
         """What it is to ask for, whenever it may; until there is no more. In a thread of its own."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._may_take(connection) or self._is_over or connection.ended)
+                self._changed.wait_for(lambda: self._may_take(connection) or self.is_over or connection.ended)
                 if connection.ended or not self._may_take(connection):
                     return
                 task = self._tasks.popleft()
@@ -218,12 +218,12 @@ class Fetching:
     def wait(self) -> None:
         """Returns when all is done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_over)
+            self._changed.wait_for(lambda: self.is_over)
 
     # Within.
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         return self._given_up is not None or not (self._listing or self._files or self._tasks)
 
     def _may_take(self, connection: Connection) -> bool:

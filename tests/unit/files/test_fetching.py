@@ -1,0 +1,314 @@
+"""From one folder to another, over connections that are function calls."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labc.files import arrival as arrival_module
+from labc.files.chunks import CHUNK
+from labc.files.fetching import Connection, Fetching
+from labc.files.folder import Folder
+from labc.files.patterns import by_glob
+from labc.files.pieces import Chunk, Entry, packed, packed_entries, unpacked, unpacked_entries
+from labc.files.sending import Digests, Sending
+
+TIME = 1_700_000_000_123_456_789
+
+
+class Rig:
+    """A folder there, a folder here, and connections between them."""
+
+    def __init__(self, root: Path) -> None:
+        self.there, self.here = root / "there", root / "here"
+        self.there.mkdir()
+        self.here.mkdir()
+        self.digests = Digests()
+        self.fetched: list[tuple[str, int]] = []
+        """Path and chunk of all that was sent."""
+        self.before_piece: Callable[[Any], Any] = lambda piece: piece
+        self.after = 10**9
+        """Pieces after which a connection breaks."""
+
+    def put(self, path: str, size: int, seed: int = 0, modified: int = TIME) -> bytes:
+        file = self.there / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = random.Random(f"{path} {seed}").randbytes(size)
+        file.write_bytes(data)
+        os.utime(file, ns=(modified, modified))
+        return data
+
+    def entries(self) -> list[Entry]:
+        return list(Folder(self.there).entries(by_glob("")))
+
+    def fetch(self, connections: int = 1, entries: list[Entry] | None = None) -> Fetching:
+        """What a program does that fetches all."""
+        fetching = Fetching(Folder(self.here), lambda path: path)
+        listed = self.entries() if entries is None else entries
+        rows = packed_entries(listed)
+        planning = threading.Thread(target=fetching.plan, args=(unpacked_entries(rows),))
+        threads = [threading.Thread(target=self._connect, args=(fetching,)) for _ in range(connections)]
+        for thread in (planning, *threads):
+            thread.start()
+        for thread in (*threads,):
+            thread.join(30)
+            assert not thread.is_alive()
+        if not fetching.is_over:
+            fetching.give_up("all connections are lost")
+        fetching.wait()
+        planning.join(30)
+        return fetching
+
+    def _connect(self, fetching: Fetching) -> None:
+        connection = Connection()
+        paths: dict[int, str] = {}
+
+        def wanted() -> Iterator[Any]:
+            for task in fetching.tasks(connection):
+                paths[task.number] = task.path
+                yield unpacked(packed(task))
+
+        try:
+            for came, piece in enumerate(Sending(Folder(self.there), self.digests).answers(wanted())):
+                if came >= self.after:
+                    break
+                changed = self.before_piece(piece)
+                if isinstance(changed, Chunk):
+                    self.fetched.append((paths[changed.number], changed.chunk))
+                answer = unpacked(packed(changed))
+                fetching.came(connection, answer)  # type: ignore[arg-type]
+        finally:
+            fetching.lost(connection)
+
+    def same(self) -> bool:
+        def all_of(root: Path) -> dict[str, tuple[bytes, int, int]]:
+            return {
+                str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
+                for path in root.rglob("*")
+                if path.is_file()
+            }
+
+        return all_of(self.there) == all_of(self.here)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_files_arrive_as_they_were(rig: Rig, connections: int) -> None:
+    sizes = {"empty": 0, "one": 1, "a/chunk": CHUNK, "a/more": CHUNK + 1, "a/b/large": 30 * CHUNK + 77}
+    for path, size in sizes.items():
+        rig.put(path, size)
+    (rig.there / "one").chmod(0o755)
+    fetching = rig.fetch(connections)
+    assert fetching.summary.failed == {}
+    assert rig.same()
+    assert (fetching.summary.files, fetching.summary.bytes) == (5, sum(sizes.values()))
+
+
+def test_many_small_files(rig: Rig) -> None:
+    for number in range(2000):
+        rig.put(f"{number % 20}/{number}", number % 300)
+    assert rig.fetch(4).summary.files == 2000
+    assert rig.same()
+
+
+def test_a_large_file_is_striped_over_the_connections(rig: Rig) -> None:
+    rig.put("large", 64 * CHUNK)
+    working = set()
+
+    def note(piece: Any) -> Any:
+        working.add(threading.get_ident())
+        return piece
+
+    rig.before_piece = note
+    rig.fetch(4)
+    assert rig.same()
+    assert len(working) == 4
+    assert sorted(rig.fetched) == [("large", chunk) for chunk in range(64)], "each chunk once"
+
+
+def test_what_is_there_is_not_fetched_again(rig: Rig) -> None:
+    rig.put("a", 10)
+    rig.put("b", 3 * CHUNK)
+    rig.fetch()
+    rig.put("c", 5)
+    rig.put("a", 10, seed=1, modified=TIME + 1)
+    rig.fetched.clear()
+    again = rig.fetch()
+    assert rig.fetched == [("a", 0), ("c", 0)]
+    assert (again.summary.files, again.summary.skipped) == (2, 1)
+    assert rig.same()
+
+
+@pytest.mark.parametrize("after", [1, 5, 17, 40])
+def test_it_goes_on_where_it_stopped(rig: Rig, after: int) -> None:
+    rig.put("a", 10)
+    rig.put("large", 40 * CHUNK + 1)
+    rig.put("small", 100)
+    rig.after = after
+    stopped = rig.fetch()
+    assert stopped.summary.failed
+    first = list(rig.fetched)
+    rig.after = 10**9
+    rig.fetched.clear()
+    assert rig.fetch().summary.failed == {}
+    assert rig.same()
+    large = [each for each in first + rig.fetched if each[0] == "large"]
+    assert sorted(large) == [("large", chunk) for chunk in range(41)], "each chunk once, in the two runs together"
+
+
+def test_a_connection_that_breaks_leaves_its_tasks_to_others(rig: Rig) -> None:
+    for number in range(50):
+        rig.put(f"s{number}", 100)
+    rig.put("large", 40 * CHUNK)
+    lock = threading.Lock()
+    broken: list[int] = []
+
+    def break_one(piece: Any) -> Any:
+        with lock:
+            if not broken and len(rig.fetched) > 10:
+                broken.append(threading.get_ident())
+        if threading.get_ident() in broken:
+            raise BrokenPipeError
+        return piece
+
+    rig.before_piece = break_one
+    threading.excepthook, kept = lambda args: None, threading.excepthook
+    try:
+        fetching = rig.fetch(3)
+    finally:
+        threading.excepthook = kept
+    assert broken
+    assert fetching.summary.failed == {}
+    assert rig.same()
+
+
+def test_a_chunk_that_is_spoiled_is_told(rig: Rig) -> None:
+    rig.put("a", 10)
+    rig.put("bad", 3 * CHUNK)
+    rig.put("c", 10)
+
+    def spoil(piece: Any) -> Any:
+        if isinstance(piece, Chunk) and len(piece.data) == CHUNK and piece.chunk == 1:
+            return piece._replace(data=b"x" + piece.data[1:])
+        return piece
+
+    rig.before_piece = spoil
+    fetching = rig.fetch()
+    assert list(fetching.summary.failed) == ["bad"]
+    assert "did not arrive as it was sent" in fetching.summary.failed["bad"]
+    assert fetching.summary.files == 2
+    assert not (rig.here / "bad").exists()
+    rig.before_piece = lambda piece: piece
+    assert rig.fetch().summary.failed == {}
+    assert rig.same()
+
+
+def test_a_file_that_is_changed_meanwhile_is_begun_again(rig: Rig) -> None:
+    rig.put("f", 10 * CHUNK)
+    changed = []
+
+    def change(piece: Any) -> Any:
+        if isinstance(piece, Chunk) and piece.chunk == 4 and not changed:
+            changed.append(1)
+            rig.put("f", 9 * CHUNK, seed=1, modified=TIME + 1)
+        return piece
+
+    rig.before_piece = change
+    assert rig.fetch().summary.failed == {}
+    assert changed
+    assert rig.same()
+
+
+def test_a_file_that_is_always_changed_is_told(rig: Rig) -> None:
+    rig.put("f", 4 * CHUNK)
+    rig.put("g", 4)
+    versions = iter(range(1, 100))
+
+    def change(piece: Any) -> Any:
+        if isinstance(piece, Chunk) and piece.chunk == 2:
+            version = next(versions)
+            rig.put("f", 4 * CHUNK, seed=version, modified=TIME + version)
+        return piece
+
+    rig.before_piece = change
+    fetching = rig.fetch()
+    assert list(fetching.summary.failed) == ["f"]
+    assert "changed" in fetching.summary.failed["f"]
+    assert (rig.here / "g").exists()
+    assert not (rig.here / "f").exists()
+    assert next(versions) <= 5
+
+
+def test_a_file_that_is_gone_is_told(rig: Rig) -> None:
+    rig.put("a", 1)
+    rig.put("b", 1)
+    entries = rig.entries()
+    (rig.there / "a").unlink()
+    fetching = rig.fetch(entries=entries)
+    assert list(fetching.summary.failed) == ["a"]
+    assert "no such file" in fetching.summary.failed["a"]
+    assert (rig.here / "b").exists()
+
+
+def test_a_full_disk_is_told_and_others_go_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        rig.put(name, 2 * CHUNK)
+    write = arrival_module.rawio.write_at
+    full: list[int] = []
+
+    def full_for_one(file: int, data: Any, offset: int) -> None:
+        if not full:
+            full.append(file)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, data, offset)
+
+    monkeypatch.setattr(arrival_module.rawio, "write_at", full_for_one)
+    fetching = rig.fetch()
+    assert len(fetching.summary.failed) == 1
+    assert "no space left" in next(iter(fetching.summary.failed.values()))
+    assert fetching.summary.files == 2
+
+
+@pytest.mark.parametrize("path", ["../out", "/etc/x", "a/../../b"])
+def test_a_path_that_leads_out_of_the_folder_here_is_refused(rig: Rig, path: str) -> None:
+    rig.put("good", 5)
+    fetching = rig.fetch(entries=[Entry(path, 3, TIME, False), *rig.entries()])
+    assert list(fetching.summary.failed) == [path]
+    assert fetching.summary.files == 1
+    assert sorted(os.listdir(rig.here.parent)) == ["here", "there"]
+
+
+def test_a_file_where_a_folder_should_be(rig: Rig) -> None:
+    rig.put("a/b", 5)
+    rig.put("c", 5)
+    (rig.here / "a").write_text("a file")
+    fetching = rig.fetch()
+    assert list(fetching.summary.failed) == ["a/b"]
+    assert fetching.summary.files == 1
+
+
+def test_giving_up_ends_all(rig: Rig) -> None:
+    fetching = Fetching(Folder(rig.here), lambda path: path)
+    endless = (Entry(f"f{number}", 1, TIME, False) for number in itertools.count())
+    planning = threading.Thread(target=fetching.plan, args=(endless,))
+    planning.start()
+    connection = Connection()
+    next(fetching.tasks(connection))
+    fetching.give_up("enough")
+    planning.join(10)
+    assert not planning.is_alive()
+    assert list(fetching.tasks(Connection())) == []
+    fetching.wait()
+    assert set(fetching.summary.failed.values()) == {"enough"}
