@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from labc.files.paths import PathRefusedError, checked, shown
 from labc.files.patterns import Wanted, by_glob
@@ -81,7 +81,7 @@ class Spot:
 class Folder:
     """The folder of a share."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.path.realpath(root)
         self._inside = self._root.rstrip(os.sep) + os.sep
 
@@ -149,6 +149,24 @@ class Folder:
             files += 1
             size += entry.size
         return files, size
+
+    def free(self) -> int:
+        """Bytes on its disk that can be written."""
+        return shutil.disk_usage(self._root).free
+
+    def delete(self, path: str) -> None:
+        """A file, or the link that is in its place.
+
+        Raises:
+            PathRefusedError: it leads out, or is no file.
+            OSError: it is not there, or can't be deleted.
+        """
+        with self.spot(path) as spot:
+            mode = spot.stat(spot.name).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                raise PathRefusedError(f"{shown(path)} is no plain file")
+            spot.remove(spot.name)
+            spot.sync()
 
     # Within.
 
