@@ -1,0 +1,157 @@
+"""An order of files, over streams that are generators of this process, and break."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labc.errors import PeerLostError
+from labc.files import download as download_module
+from labc.files.chunks import CHUNK
+from labc.files.download import LIST, READ, Download
+from labc.files.folder import Folder
+from labc.files.paths import PathRefusedError
+from labc.files.serving import Serving
+from labc.files.turns import Turns
+
+from .test_serving import Caller, Rights, Share
+
+
+class Stream:
+    """Closed by any thread, it ends with its next value."""
+
+    def __init__(self, values: Iterator[Any]) -> None:
+        self._values = values
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Any]:
+        for value in self._values:
+            if self._closed:
+                return
+            yield value
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class There:
+    """The node that has the share."""
+
+    def __init__(self, root: Path, connections: int = 9) -> None:
+        self.serving = Serving({"logs": Share(str(root))}, Rights(), Caller, Turns(connections, connections))
+        self.opened: list[str] = []
+        self.each: Callable[[str, Any], Any] = lambda name, value: value
+
+    def stream(self, name: str, *args: Any) -> Stream:
+        self.opened.append(name)
+        function = {LIST: self.serving.entries, READ: self.serving.read}[name]
+        return Stream(self.each(name, value) for value in function(*args))
+
+    def outgoing(self, values: Iterable[Any]) -> Iterator[Any]:
+        return iter(values)
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> There:
+    monkeypatch.setattr(download_module, "_WAIT", 0.01)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    for number in range(40):
+        (tmp_path / "there" / f"s{number}.log").write_bytes(random.Random(number).randbytes(100 * number))
+    (tmp_path / "there" / "large.bin").write_bytes(random.Random(99).randbytes(20 * CHUNK + 3))
+    return There(tmp_path / "there")
+
+
+def order(there: There, tmp_path: Path, glob: str = "", connections: int = 3) -> Download:
+    return Download(there, "logs", "glob", glob, Folder(tmp_path / "here"), lambda path: path, connections)
+
+
+def same(tmp_path: Path) -> bool:
+    there, here = ({path.name: path.read_bytes() for path in (tmp_path / at).iterdir()} for at in ("there", "here"))
+    return there == here
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_all_that_is_meant_comes(there: There, tmp_path: Path, connections: int) -> None:
+    summary = order(there, tmp_path, "*.log", connections).run()
+    assert (summary.files, summary.failed) == (40, {})
+    assert sorted(os.listdir(tmp_path / "here")) == sorted(f"s{number}.log" for number in range(40))
+    assert order(there, tmp_path, "", connections).run().skipped == 40
+    assert same(tmp_path)
+    assert there.opened.count(READ) == 2 * connections
+
+
+def test_connections_that_break_are_made_again(there: There, tmp_path: Path) -> None:
+    lock, left = threading.Lock(), [5]
+
+    def break_now_and_then(name: str, value: Any) -> Any:
+        with lock:
+            if name == READ and left[0]:
+                left[0] -= 1
+                raise PeerLostError("nas", "the cable", ran="maybe")
+        return value
+
+    there.each = break_now_and_then
+    assert order(there, tmp_path).run().failed == {}
+    assert same(tmp_path)
+    assert left == [0]
+
+
+def test_when_no_connection_can_be_made_all_that_is_left_is_told(there: There, tmp_path: Path) -> None:
+    def broken(name: str, value: Any) -> Any:
+        if name == READ:
+            raise PeerLostError("nas", "the cable", ran="no")
+        return value
+
+    there.each = broken
+    summary = order(there, tmp_path).run()
+    assert summary.files == 0
+    assert "s1.log" in summary.failed
+    assert all("the cable" in why for why in summary.failed.values())
+    assert there.opened.count(READ) == 9, "each of three connections three times"
+
+
+def test_what_cannot_be_listed_is_raised(there: There, tmp_path: Path) -> None:
+    with pytest.raises(PathRefusedError, match="no such file"):
+        order(there, tmp_path, "nothing/*").run()
+
+
+def test_what_makes_no_sense_is_told(there: There, tmp_path: Path) -> None:
+    there.each = lambda name, value: ["nonsense"] if name == READ else value
+    summary = order(there, tmp_path).run()
+    assert summary.files == 0
+    assert any("no sense" in why for why in summary.failed.values())
+
+
+def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def slowly(name: str, value: Any) -> Any:
+        if name == READ:
+            begun.set()
+            time.sleep(0.05)
+        return value
+
+    there.each = slowly
+    download = order(there, tmp_path)
+    threading.Thread(target=lambda: begun.wait(5) and download.stop("that is enough")).start()
+    began = time.monotonic()
+    summary = download.run()
+    assert time.monotonic() - began < 3
+    assert "that is enough" in summary.failed.values()
+    there.each = lambda name, value: value
+    assert order(there, tmp_path).run().failed == {}
+    assert same(tmp_path)
+
+
+def test_more_connections_than_are_served_wait(there: There, tmp_path: Path) -> None:
+    few = There(tmp_path / "there", connections=2)
+    assert order(few, tmp_path, connections=5).run().failed == {}
+    assert same(tmp_path)
