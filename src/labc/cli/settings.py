@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -77,13 +77,13 @@ def show(as_json: Json = False) -> None:
     loaded = _loaded()
     values, defaults = asdict(loaded.settings), asdict(Settings())
     if as_json:
-        print_json(
-            {key: {"value": values[key], "source": loaded.sources.get(key), "default": defaults[key]} for key in values}
-        )
+        shown = {
+            key: {"value": values[key], "source": loaded.sources.get(key), "default": defaults[key]} for key in values
+        }
+        shown["shares"]["sources"] = {name: loaded.sources[f"shares.{name}"] for name in values["shares"]}
+        print_json(shown)
         return
-    from labc.settings import writing
-
-    rows = [(key, writing.toml(value), loaded.sources.get(key, "")) for key, value in values.items()]
+    rows = [row for key, value in values.items() for row in _rows(key, value, loaded.sources)]
     print_table(("SETTING", "VALUE", "SET BY"), rows)
     print("\nWhat they mean: docs/settings.md, or the file that `labc settings init` writes.")
 
@@ -173,6 +173,15 @@ def path() -> None:
     for file in (project_file(), user_file()):
         if file is not None:
             print(f"{_absolute(file)}{'' if file.exists() else '  (not there)'}")
+
+
+def _rows(key: str, value: Any, sources: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """One; of shares one for each, as a line with several is long, and each has its own place."""
+    from labc.settings import writing
+
+    if key == "shares" and value:
+        return [(f"shares.{name}", writing.toml(share), sources[f"shares.{name}"]) for name, share in value.items()]
+    return [(key, writing.toml(value), sources.get(key, ""))]
 
 
 def _loaded() -> Loaded:

@@ -11,11 +11,11 @@ import re
 from typing import NamedTuple
 
 from labc.errors import LabcError
+from labc.settings import is_share_name
 
 MAX_BYTES = 4096
 """Of a path, in UTF-8: what Linux takes."""
 
-_SHARE = re.compile(r"[^\W_][\w.-]{0,63}")
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
 
@@ -47,11 +47,6 @@ def place(text: str) -> Place:
     if not is_share_name(share):
         raise PathRefusedError(f"{text!r}: {share!r} is not the name of a share")
     return Place(share, path.removeprefix("/").removesuffix("/"))
-
-
-def is_share_name(text: str) -> bool:
-    """Letters, digits, ``-``, ``_`` and ``.``; the first is a letter or a digit."""
-    return _SHARE.fullmatch(text) is not None
 
 
 def checked(path: str, *, windows: bool) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from labc.settings.places import (
 )
 from labc.settings.rights import EVERYBODY, LOCALHOST, NOBODY, VERBS, Right, Verb, plain_person, right, seat_number
 from labc.settings.settings import MAX_NAME_BYTES, MAX_SCANNED, Loaded, Settings, checked, near_keys, parsed
+from labc.settings.shares import Share, is_share_name
 
 __all__ = [
     "EVERYBODY",
@@ -32,11 +33,13 @@ __all__ = [
     "Right",
     "RouterPlace",
     "Settings",
+    "Share",
     "Verb",
     "address_range",
     "checked",
     "entries",
     "host_place",
+    "is_share_name",
     "near_keys",
     "parsed",
     "plain_person",

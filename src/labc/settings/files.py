@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,12 +113,31 @@ def entries(path: Path, text: str) -> list[Entry]:
     return [Entry(key, value, _line_of(key, text)) for key, value in values.items()]
 
 
-def line_of_entry(key: str, entry: str, text: str) -> int:
-    """Where an entry of the table ``key`` stands, from 1 on; as near as it can be told, or 0."""
-    begin = _line_of(key, text)
-    begins = re.compile(rf"\s*(?:{re.escape(key)}\s*\.\s*)?([\"']?){re.escape(entry)}\1\s*=")
-    lines = text.splitlines()
-    return next((number for number in range(max(begin, 1), len(lines) + 1) if begins.match(lines[number - 1])), begin)
+def line_of_entry(text: str, key: str, *names: str) -> int:
+    """Where the last of the names stands, from 1 on; each is in the table of the one before it, the first in ``key``.
+    As near as it can be told: else where that table stands, or 0."""
+    wanted = (key, *names)
+    found = list(_key_lines(text))
+    for depth in range(len(wanted), 0, -1):
+        for number, path in found:
+            if path[:depth] == wanted[:depth]:
+                return number
+    return _line_of(key, text)
+
+
+def full_path(text: str, folder: Path) -> str:
+    """The path with the user's home for ``~``; a relative one counts from ``folder``. What is there does not matter.
+
+    Raises:
+        ValueError: the home or the current folder is not known; says so.
+    """
+    path = os.path.expanduser(text)
+    if text.startswith("~") and path == text:
+        raise ValueError('nobody knows this home; for a folder of that name write "./" before it')
+    try:
+        return str(Path(folder, path).absolute())
+    except OSError:
+        raise ValueError("the folder in which this program is was deleted: expected a path from the root on") from None
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -139,6 +158,27 @@ def replace_text(path: Path, text: str) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+_KEY = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+_KEYS = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
+_TABLE = re.compile(rf"\s*\[\s*({_KEYS})\s*\]")
+_VALUE = re.compile(rf"\s*({_KEYS})\s*=")
+
+
+def _key_lines(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The lines that begin a table or a value, with its name and those of the tables around it."""
+    table: tuple[str, ...] = ()
+    for number, line in enumerate(text.removeprefix(_BOM).split("\n"), 1):
+        if match := _TABLE.match(line):
+            table = _names(match[1])
+            yield number, table
+        elif match := _VALUE.match(line):
+            yield number, (*table, *_names(match[1]))
+
+
+def _names(dotted: str) -> tuple[str, ...]:
+    return tuple(key[1:-1] if key[0] in "\"'" else key for key in re.findall(_KEY, dotted))
 
 
 _BEGINS = re.compile(r"""\s*(?:([\w-]+)|"([^"]*)"|'([^']*)')\s*=""")

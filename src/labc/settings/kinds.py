@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -15,6 +16,10 @@ _LONGEST = 1e9
 _MOST = 1 << 62
 
 
+def _without_paths(value: Any, folder: Path) -> Any:
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """``check`` returns the value as it is to be used, ``parse`` reads one from a text; a ValueError says no."""
@@ -22,15 +27,18 @@ class Kind:
     expected: str
     check: Callable[[Any], Any]
     parse: Callable[[str], Any]
+    locate: Callable[[Any, Path], Any] = _without_paths
+    """What was checked, with full paths; relative ones count from that folder. A ValueError says no."""
 
 
 class EntryError(ValueError):
-    """An entry of a table is the mistake; its text says which, and what was expected."""
+    """An entry of a table, or a key of that entry, is the mistake; its text says which, and what was expected."""
 
-    def __init__(self, entry: str, value: Any, expected: str) -> None:
-        self.entry = entry
+    def __init__(self, entry: str, value: Any, expected: str, *, key: str = "") -> None:
+        self.names = (entry, key) if key else (entry,)
+        name = f'"{entry}".{key}' if key else f'"{entry}"'
         shown = f'"{value}"' if isinstance(value, str) else repr(value)
-        super().__init__(f'"{entry}" = {shown}: {expected}')
+        super().__init__(f"{name}: {expected}" if isinstance(value, Mapping) else f"{name} = {shown}: {expected}")
 
 
 def seconds(lowest: float = 0) -> Kind:

@@ -14,6 +14,7 @@ from labc.settings import files, kinds, rights
 from labc.settings.interfaces import interface_entry
 from labc.settings.kinds import EntryError, Kind
 from labc.settings.places import address_range, host_place, port_range, router_place
+from labc.settings.shares import Share, named_folders
 
 MAX_NAME_BYTES = 255
 """The longest name of a network, node, function or topic level, as UTF-8."""
@@ -23,6 +24,9 @@ MAX_SCANNED = 4096
 """Addresses; to search more needs `scan_large`."""
 
 _PREFIX = "LABC_"
+_HERE = Path()
+_TOLD_BY_ENTRY = ("access", "shares")
+"""Tables of which it matters later where an entry stands."""
 _MAX_SHOWN = 80
 
 
@@ -130,6 +134,13 @@ class Settings:
         rights.access(),
         "Who may call, publish or hear which names: of each name or pattern the computers. What no line is about, "
         "everybody may. In the environment: `LABC_ACCESS=lights.*=localhost,bench1`. See the page on security.",
+    )
+    shares: Mapping[str, Share] = _setting(
+        {},
+        named_folders(files.full_path),
+        "Folders that others may reach by a name. Of each its `path`, whether they may `read` (true) and `write` "
+        "(false) there, and whether other computers may on a network without a key: `open` (false). In the "
+        "environment: `LABC_SHARES__LOGS=/var/log/rig,write`.",
     )
     timeout: float = _setting(
         3600.0,
@@ -268,8 +279,8 @@ class Settings:
             for key, value, source, places in found:
                 values[key] = {**values.get(key, {}), **value} if _is_table(key) else value
                 sources[key] = source
-                if key == "access":
-                    sources.update({f"access.{line}": places.get(line, source) for line in value})
+                if key in _TOLD_BY_ENTRY:
+                    sources.update({f"{key}.{entry}": places.get(entry, source) for entry in value})
         settings = Settings(**values)
         if settings.heartbeat_timeout < settings.fabric_lease + 0.25:
             set_by = [f"{key} by {sources[key]}" for key in ("heartbeat_timeout", "fabric_lease") if key in sources]
@@ -291,7 +302,7 @@ class Loaded(NamedTuple):
     settings: Settings
     sources: dict[str, str]
     """Of each setting that is not the default: the file and line, the variable, or "argument". Of each line of
-    ``access`` as well, by ``access.`` and its name."""
+    ``access`` and of each share as well, by ``access.`` or ``shares.`` and its name."""
 
 
 def _check_scan(settings: Settings, sources: Mapping[str, str]) -> None:
@@ -315,15 +326,18 @@ def near_keys(key: str) -> list[str]:
     return difflib.get_close_matches(key.lower(), _FIELDS, n=1, cutoff=0.7)
 
 
-def checked(key: str, value: Any) -> Any:
-    """The value as it is used. Raises ValueError with what was expected."""
-    return _fitting(key, value, _kind(key).check)
+def checked(key: str, value: Any, folder: Path = _HERE) -> Any:
+    """The value as it is used; a relative path in it counts from ``folder``. Raises ValueError with what was
+    expected."""
+    kind = _kind(key)
+    return _fitting(key, value, lambda value: kind.locate(kind.check(value), folder))
 
 
 def parsed(key: str, text: str) -> Any:
-    """The value from the text of a variable or a command line. Raises ValueError with what was expected."""
+    """The value from the text of a variable or a command line; a relative path in it counts from the current folder.
+    Raises ValueError with what was expected."""
     kind = _kind(key)
-    return _fitting(key, text, lambda text: kind.check(kind.parse(text)))
+    return _fitting(key, text, lambda text: kind.locate(kind.check(kind.parse(text)), _HERE))
 
 
 def _fitting(key: str, value: Any, check: Callable[[Any], Any]) -> Any:
@@ -358,18 +372,19 @@ def _from_files(environment: Mapping[str, str], texts: Mapping[Path, str]) -> It
             if entry.key not in _FIELDS:
                 raise _unknown(f"{place}: {entry.key}", near_keys(entry.key))
             try:
-                value = checked(entry.key, entry.value)
+                value = checked(entry.key, entry.value, path.parent)
                 names = value if _is_table(entry.key) else ()
-                yield entry.key, value, place, {name: _place_of(path, entry.key, name, text) for name in names}
+                yield entry.key, value, place, {name: _place_of(path, text, entry.key, name) for name in names}
             except EntryError as error:
-                raise SettingsError(f"{_place_of(path, entry.key, error.entry, text)}: {entry.key}: {error}") from None
+                place = _place_of(path, text, entry.key, *error.names)
+                raise SettingsError(f"{place}: {entry.key}: {error}") from None
             except ValueError as error:
                 shown = "is a table here" if isinstance(entry.value, dict) else f"= {_shortened(entry.value)}"
                 raise SettingsError(f"{place}: {entry.key} {shown}: {error}") from None
 
 
-def _place_of(path: Path, key: str, name: str, text: str) -> str:
-    line = files.line_of_entry(key, name, text)
+def _place_of(path: Path, text: str, key: str, *names: str) -> str:
+    line = files.line_of_entry(text, key, *names)
     return f"{path}, line {line}" if line else str(path)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import textwrap
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import tomlkit
+from tomlkit.items import Item
+
+from labc.settings.shares import Share
 
 _INTRODUCTION = """\
 # Settings of labc. What stands behind a # is the default: take the # away to set it.
@@ -27,12 +31,17 @@ def template(explained: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
 
 def toml(value: Any) -> str:
     """A setting's value as it stands in a file."""
-    item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
-    if isinstance(value, dict):
-        item = tomlkit.inline_table()
-        item.update(value)
-    text: str = item.as_string()
+    text: str = _inline(_plain(value)).as_string()
     return text
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value in the types of TOML."""
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return asdict(value) if isinstance(value, Share) else value
 
 
 def with_value(text: str, key: str, value: Any) -> str:
@@ -41,7 +50,7 @@ def with_value(text: str, key: str, value: Any) -> str:
     Raises:
         ValueError: the text is not TOML, or it is not clear where the key belongs.
     """
-    value = list(value) if isinstance(value, tuple) else value
+    value = _plain(value)
     expected = {**tomllib.loads(text.replace("\r\n", "\n")), key: value}
     document = tomlkit.parse(text)
     if key not in document:
@@ -66,6 +75,16 @@ def without_value(text: str, key: str) -> str:
     if key in document:
         del document[key]
     return tomlkit.dumps(document)
+
+
+def _inline(value: Any) -> Item:
+    if not isinstance(value, dict):
+        item: Item = tomlkit.item(value)
+        return item
+    table = tomlkit.inline_table()
+    for key, each in value.items():
+        table.append(key, _inline(each))
+    return table
 
 
 def _says(text: str, expected: Mapping[str, Any]) -> bool:

@@ -70,6 +70,47 @@ def test_who_says_otherwise_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert "it has no effect: LABC_TIMEOUT says otherwise" in run("settings", "set", "timeout", "5").stdout
 
 
+def test_shares_are_shown_one_by_one(run: Run, user_file: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [line.split() for line in run("settings").stdout.splitlines() if "shares" in line] == [["shares", "{}"]]
+    assert json.loads(run("settings", "show", "--json").stdout)["shares"] == {
+        "value": {},
+        "source": None,
+        "default": {},
+        "sources": {},
+    }
+    (project / "labc.toml").write_text('timeout = 1\n\n[shares.logs]\npath = "logs"\n')
+    monkeypatch.setenv("LABC_SHARES__DROP", "/srv/drop,write,no-read")
+    lines = [line for line in run("settings", cwd=project).stdout.splitlines() if line.startswith("shares")]
+    assert [" ".join(line.split()) for line in lines] == [
+        f'shares.logs {{path = "{project}/logs", read = true, write = false, open = false}} labc.toml, line 3',
+        'shares.drop {path = "/srv/drop", read = false, write = true, open = false} LABC_SHARES__DROP',
+    ]
+    values = {
+        "logs": {"path": f"{project}/logs", "read": True, "write": False, "open": False},
+        "drop": {"path": "/srv/drop", "read": False, "write": True, "open": False},
+    }
+    assert json.loads(run("settings", "show", "--json", cwd=project).stdout)["shares"] == {
+        "value": values,
+        "source": "LABC_SHARES__DROP",
+        "default": {},
+        "sources": {"logs": "labc.toml, line 3", "drop": "LABC_SHARES__DROP"},
+    }
+    assert json.loads(run("settings", "get", "shares", cwd=project).stdout) == values
+
+
+def test_shares_are_set_and_taken_back(run: Run, user_file: Path, project: Path) -> None:
+    """A relative path is meant where it is typed, whatever file it goes to."""
+    shown = f'shares = {{logs = {{path = "{project}/logs", read = true, write = true, open = false}}}}'
+    assert run("settings", "set", "shares", "logs=logs,write", cwd=project).stdout == f"{shown} in {user_file}\n"
+    told = run("settings", "set", "shares", "logs=/x", "--project", cwd=project).stdout
+    assert told == 'shares = {logs = {path = "/x", read = true, write = false, open = false}} in labc.toml\n'
+    told = run("settings", "unset", "shares", "--project", cwd=project).stdout
+    assert told == f"{shown}, {user_file}, line 1\n"
+    run("settings", "set", "shares", "data=/y", cwd=project)
+    assert list(json.loads(run("settings", "get", "shares").stdout)) == ["data"]
+    assert run("settings", "unset", "shares").stdout == "shares = {}, the default\n"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -78,6 +119,8 @@ def test_who_says_otherwise_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -
         (("set", "timeout", "-1"), 2, "timeout = '-1': expected seconds, from 0 to 1e9"),
         (("set", "timeout", "inf"), 2, "timeout = 'inf': expected seconds, from 0 to 1e9"),
         (("set", "fabric_lease", "10"), 2, "expected at least fabric_lease + 0.25 = 10.25 s"),
+        (("set", "shares", "/x"), 2, "shares = '/x': expected names with a table each"),
+        (("set", "shares", "a=/x,wirte"), 2, '"a" = "wirte": expected after a path "read", "write" or "open"'),
         (("set", "max_message_bytes", "much"), 2, 'expected a number of bytes, or a text like "64 MiB"'),
     ],
 )
