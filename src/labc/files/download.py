@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from labc.errors import ProtocolError
 from labc.files.fetching import Connection, Fetching, Summary
 from labc.files.folder import Folder
-from labc.files.pieces import Chunk, Entry, Failed, Sent, Waiting, packed, unpacked, unpacked_entries
+from labc.files.pieces import Chunk, Entry, Failed, Ready, Sent, Waiting, packed, unpacked, unpacked_entries
 
 LIST, READ = "core.files.list", "core.files.read"
 
@@ -126,7 +126,9 @@ class Download:
         if isinstance(piece, Chunk | Sent | Failed):
             self._fetching.came(connection, piece)
             return True
-        if not isinstance(piece, Waiting):
+        if isinstance(piece, Ready):
+            self._fetching.ready(connection)
+        elif not isinstance(piece, Waiting):
             raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
         return False
 

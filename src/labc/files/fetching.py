@@ -72,6 +72,8 @@ class Connection:
     def __init__(self) -> None:
         self.tasks: deque[Wanted] = deque()
         self.bytes = 0
+        self.ready = False
+        """Whether it is served. Before, it takes no tasks: others would wait for what it does not do."""
         self.ended = False
 
 
@@ -173,6 +175,12 @@ class Fetching:
                 self._changed.notify_all()
             yield task
 
+    def ready(self, connection: Connection) -> None:
+        """It is served from now on."""
+        with self._changed:
+            connection.ready = True
+            self._changed.notify_all()
+
     def came(self, connection: Connection, piece: Chunk | Sent | Failed) -> None:
         """An answer has. In the connection's thread."""
         file = self._files.get(piece.number)
@@ -227,7 +235,7 @@ class Fetching:
         return self._given_up is not None or not (self._listing or self._files or self._tasks)
 
     def _may_take(self, connection: Connection) -> bool:
-        if not self._tasks or self._given_up is not None:
+        if not (connection.ready and self._tasks) or self._given_up is not None:
             return False
         return not connection.tasks or (
             len(connection.tasks) < _UNDER_WAY and connection.bytes + self._bytes_of(self._tasks[0]) <= _UNDER_WAY_BYTES

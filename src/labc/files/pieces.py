@@ -69,8 +69,19 @@ class Waiting(NamedTuple):
     """How many do so for longer."""
 
 
-Piece = Wanted | Chunk | Sent | Failed | Waiting
-_KINDS: dict[str, Any] = {"want": Wanted, "chunk": Chunk, "sent": Sent, "failed": Failed, "wait": Waiting}
+class Ready(NamedTuple):
+    """It is its turn: what is asked for is answered."""
+
+
+Piece = Wanted | Chunk | Sent | Failed | Waiting | Ready
+_KINDS: dict[str, Any] = {
+    "want": Wanted,
+    "chunk": Chunk,
+    "sent": Sent,
+    "failed": Failed,
+    "wait": Waiting,
+    "ready": Ready,
+}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 

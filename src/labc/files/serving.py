@@ -11,7 +11,17 @@ from labc.files.folder import Folder
 from labc.files.paths import PathRefusedError, shown
 from labc.files.patterns import Wanted as Selection
 from labc.files.patterns import by_glob, by_paths, by_regex, fixed_part
-from labc.files.pieces import Entry, Waiting, Wanted, packed, packed_entries, packed_path, unpacked, unpacked_path
+from labc.files.pieces import (
+    Entry,
+    Ready,
+    Waiting,
+    Wanted,
+    packed,
+    packed_entries,
+    packed_path,
+    unpacked,
+    unpacked_path,
+)
 from labc.files.sending import ChangedError, Digests, Sending, problem_of
 from labc.files.turns import Turns
 
@@ -87,6 +97,7 @@ class Serving:
         with self._turns.turn(caller.node_id) as turn:
             for ahead in turn.waiting(lambda: not caller.cancelled):
                 yield packed(Waiting(ahead))
+            yield packed(Ready())
             for piece in Sending(folder, self._digests).answers(map(_task, wanted)):
                 yield packed(piece)
 

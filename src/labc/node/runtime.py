@@ -21,6 +21,7 @@ from labc.node.details import Details, Question, TopicDetails
 from labc.node.listing import Listing
 from labc.node.offering import Offering
 from labc.node.rights import Rights
+from labc.node.sharing import shared
 from labc.node.watchdog import Watchdog
 from labc.node.watching import Watching
 from labc.registry import Registry
@@ -76,11 +77,10 @@ class Runtime:
         self._pool = Pool(here, settings, __version__, self, credentials, self.fabric.root_ports)
         self._provider = Provider(here, settings, self._find_function, self._offering.all, prepare, rights.check)
         self._pool.calls = self._provider
-        threads = self._provider.threads
-        self.in_thread = threads.run
+        self.in_thread = self._provider.threads.run
         """Runs what is no function of the network, but the user's all the same."""
         self._kept: set[asyncio.Task[None]] = set()
-        self.watching = Watching(here, settings, self._media, self._neighbourhood, prepare, threads.run)
+        self.watching = Watching(here, settings, self._media, self._neighbourhood, prepare, self.in_thread)
         self.caller = Caller(
             here,
             settings,
@@ -109,7 +109,8 @@ class Runtime:
             here, self.fabric, self.wide, self._neighbourhood, self._addressing, self.caller, self._core
         )
         self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
-        self._internal = {**Answering(here, self._topics, self._provider).functions, **self._core.functions}
+        self._internal = Answering(here, self._topics, self._provider).functions | self._core.functions
+        self._internal |= shared(settings, rights.check)
         self._vouching: Vouching | None = None
         if credentials:
             from labc.node.vouching import Vouching  # what open networks do without

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import random
 import threading
 import time
@@ -55,7 +56,16 @@ class There:
         return Stream(self.each(name, value) for value in function(*args))
 
     def outgoing(self, values: Iterable[Any]) -> Iterator[Any]:
-        return iter(values)
+        """They are taken at once, as far as there are some, as over a lane."""
+        taken: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def take() -> None:
+            for value in values:
+                taken.put(value)
+            taken.put(None)
+
+        threading.Thread(target=take, daemon=True).start()
+        return iter(taken.get, None)
 
 
 @pytest.fixture
@@ -153,5 +163,6 @@ def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
 
 def test_more_connections_than_are_served_wait(there: There, tmp_path: Path) -> None:
     few = There(tmp_path / "there", connections=2)
+    few.each = lambda name, value: time.sleep(0.001) or value
     assert order(few, tmp_path, connections=5).run().failed == {}
     assert same(tmp_path)

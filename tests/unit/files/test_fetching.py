@@ -69,6 +69,7 @@ class Rig:
 
     def _connect(self, fetching: Fetching) -> None:
         connection = Connection()
+        fetching.ready(connection)
         paths: dict[int, str] = {}
 
         def wanted() -> Iterator[Any]:
@@ -305,6 +306,7 @@ def test_giving_up_ends_all(rig: Rig) -> None:
     planning = threading.Thread(target=fetching.plan, args=(endless,))
     planning.start()
     connection = Connection()
+    fetching.ready(connection)
     next(fetching.tasks(connection))
     fetching.give_up("enough")
     planning.join(10)

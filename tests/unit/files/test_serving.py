@@ -13,7 +13,7 @@ import pytest
 from labc.errors import LabcError, ProtocolError, RefusedError
 from labc.files.chunks import CHUNK, digest_of, digest_of_all
 from labc.files.paths import PathRefusedError
-from labc.files.pieces import Chunk, Failed, Sent, Waiting, Wanted, packed, unpacked, unpacked_entries
+from labc.files.pieces import Chunk, Failed, Ready, Sent, Waiting, Wanted, packed, unpacked, unpacked_entries
 from labc.files.serving import Serving
 from labc.files.turns import Turns
 
@@ -105,7 +105,8 @@ def test_many_entries_come_in_parts(serving: Serving, tmp_path: Path) -> None:
 def test_files_are_read(serving: Serving, tmp_path: Path) -> None:
     about = (tmp_path / "logs" / "y.txt").stat()
     wanted = Wanted(7, "y.txt", about.st_size, about.st_mtime_ns, 0, 2, True)
-    first, second, sent = (unpacked(each) for each in serving.read("logs", [packed(wanted)]))
+    ready, first, second, sent = (unpacked(each) for each in serving.read("logs", [packed(wanted)]))
+    assert ready == Ready()
     assert first == Chunk(7, 0, digest_of(b"y" * CHUNK), b"y" * CHUNK)
     assert second == Chunk(7, 1, digest_of(b"y"), b"y")
     assert sent == Sent(7, digest_of_all([digest_of(b"y" * CHUNK), digest_of(b"y")]))
@@ -116,7 +117,7 @@ def test_what_cannot_be_read_is_told_and_the_next_is_read(serving: Serving, tmp_
     good = Wanted(1, "a/x.log", 10, about.st_mtime_ns, 0, 1, True)
     wanted = [good._replace(number=n, path=path) for n, path in enumerate(("../inbox/y.txt", "nothing", "a"))]
     answers = [unpacked(each) for each in serving.read("logs", map(packed, [*wanted, good._replace(number=3)]))]
-    assert [type(each) for each in answers] == [Failed, Failed, Failed, Chunk, Sent]
+    assert [type(each) for each in answers] == [Ready, Failed, Failed, Failed, Chunk, Sent]
     assert not any(isinstance(each, Failed) and str(tmp_path) in each.text for each in answers)
 
 
@@ -129,15 +130,16 @@ def test_who_has_too_many_connections_is_told(serving: Serving) -> None:
         raise Ends
 
     first, second, third = (serving.read("logs", wanted()) for _ in range(3))
-    assert isinstance(unpacked(next(first)), Failed)
-    assert isinstance(unpacked(next(second)), Failed)
+    assert isinstance(unpacked(next(first)), Ready)
+    assert isinstance(unpacked(next(second)), Ready)
     assert unpacked(next(third)) == Waiting(0)
+    assert isinstance(unpacked(next(first)), Failed)
     with pytest.raises(Ends):
         next(first)
-    assert isinstance(unpacked(next(third)), Failed)
+    assert isinstance(unpacked(next(third)), Ready)
     second.close()
     third.close()
-    assert isinstance(unpacked(next(serving.read("logs", wanted()))), Failed)
+    assert isinstance(unpacked(next(serving.read("logs", wanted()))), Ready)
 
 
 def test_usage_and_checksums(serving: Serving) -> None:

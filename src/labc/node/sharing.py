@@ -1,0 +1,41 @@
+"""The shares of the settings as functions that this node offers by itself: ``core.shares``, ``core.files.list``…"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from labc.directory import CORE, Who
+from labc.functions import Registration, current_call
+from labc.registry import Registry
+from labc.settings import Settings, Verb
+
+_EACH, _IN_ALL = 5, 32
+"""Connections that are served at a time, of one caller and in all."""
+
+Check = Callable[[Verb, str, Who | None, bool], None]
+
+
+def shared(settings: Settings, check: Check) -> dict[str, Registration[..., Any]]:
+    """By name. ``check(verb, name, who, dangerous)`` raises RefusedError if he may not."""
+    if not settings.shares:
+        return {}
+    from labc.files import Serving, Turns  # few nodes have any
+
+    def check_caller(right: str, dangerous: bool) -> None:
+        check("call", right, current_call().who, dangerous)
+
+    serving = Serving(settings.shares, check_caller, current_call, Turns(_EACH, _IN_ALL))
+    functions: dict[str, Callable[..., Any]] = {
+        "shares": serving.shares,
+        "files.list": serving.entries,
+        "files.read": serving.read,
+        "files.usage": serving.usage,
+        "files.checksums": serving.checksums,
+        "files.delete": serving.delete,
+    }
+    none: Registry[Registration[..., Any]] = Registry()
+    return {
+        CORE + name: Registration[..., Any](none, function, CORE + name, "thread", scope="network")
+        for name, function in functions.items()
+    }
