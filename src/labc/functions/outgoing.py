@@ -141,12 +141,13 @@ def outgoing(values: Iterable[Any] | AsyncIterable[Any], /) -> Outgoing:
     It stands for them among the arguments, as itself or within others, of ``call`` or ``stream``. The function gets
     something to iterate over, with ``for`` in a ``def`` and ``async for`` in an ``async def``, and is given the values
     as fast as it reads them: the iterable is held back, so that on either side no more wait than ``stream_items`` and
-    ``stream_bytes`` of the settings allow. When the call is over, also by a time-out, it is closed.
+    ``stream_bytes`` of the settings allow. When the call is over, also by a time-out, a generator is closed.
 
     What the iterable raises is raised by the call, when the function has ended: this gets it as a RemoteError.
 
     Args:
-        values: an iterable, or an asynchronous one. It is read in a thread; an asynchronous one on the running loop.
+        values: an iterable, or an asynchronous one. It is read in a thread; an asynchronous one on the running loop,
+            or on the node's, if a blocking call holds that one up.
 
     Raises:
         TypeError: it is nothing to iterate over.
