@@ -46,6 +46,8 @@ class Summary:
     """Files that were there already, of the same size and time."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why, by their path."""
+    stopped: str = ""
+    """Why it ended before its time: there may be files of which nothing is said here."""
 
 
 class _File:
@@ -138,6 +140,10 @@ class Fetching:
             number = self._numbers
             self._numbers += 1
             self._files[number] = file
+            if self._given_up is not None:
+                self.summary.failed[entry.path] = self._given_up
+                self._end(number, file)
+                return
             file.parts = len(parts)
             if file.is_large:
                 tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
@@ -215,7 +221,7 @@ class Fetching:
     def give_up(self, why: str) -> None:
         """There is no connection any more, or nobody waits: what is left has failed."""
         with self._changed:
-            self._given_up = why
+            self._given_up = self.summary.stopped = why
             for number, file in list(self._files.items()):
                 if not file.over:
                     self.summary.failed[file.entry.path] = why

@@ -91,7 +91,7 @@ def same(tmp_path: Path) -> bool:
 @pytest.mark.parametrize("connections", [1, 3])
 def test_all_that_is_meant_comes(there: There, tmp_path: Path, connections: int) -> None:
     summary = order(there, tmp_path, "*.log", connections).run()
-    assert (summary.files, summary.failed) == (40, {})
+    assert (summary.files, summary.failed, summary.stopped) == (40, {}, "")
     assert sorted(os.listdir(tmp_path / "here")) == sorted(f"s{number}.log" for number in range(40))
     assert order(there, tmp_path, "", connections).run().skipped == 40
     assert same(tmp_path)
@@ -124,6 +124,7 @@ def test_when_no_connection_can_be_made_all_that_is_left_is_told(there: There, t
     summary = order(there, tmp_path).run()
     assert summary.files == 0
     assert "s1.log" in summary.failed
+    assert "the cable" in summary.stopped
     assert all("the cable" in why for why in summary.failed.values())
     assert there.opened.count(READ) == 9, "each of three connections three times"
 
@@ -155,7 +156,8 @@ def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
     began = time.monotonic()
     summary = download.run()
     assert time.monotonic() - began < 3
-    assert "that is enough" in summary.failed.values()
+    assert summary.stopped == "that is enough"
+    assert set(summary.failed.values()) <= {"that is enough"}
     there.each = lambda name, value: value
     assert order(there, tmp_path).run().failed == {}
     assert same(tmp_path)
