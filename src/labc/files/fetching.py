@@ -21,11 +21,12 @@ from labc.files.paths import PathRefusedError, shown
 from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
 from labc.files.sending import problem_of
 
-_PART = 8
+_PART = 4
 """Chunks of a large file that are asked for together."""
 _UNDER_WAY = 256
-"""Tasks that one connection has, at most, and their bytes: enough to be busy while the network carries them."""
-_UNDER_WAY_BYTES = 24 << 20
+"""Tasks that one connection has, at most, and their bytes: enough to be busy while the network carries them, and little
+enough to leave others their part of a large file."""
+_UNDER_WAY_BYTES = 8 << 20
 _READY = 1024
 """Tasks that wait."""
 _LARGE_OPEN = 16

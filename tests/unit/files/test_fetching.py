@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ def test_a_large_file_is_striped_over_the_connections(rig: Rig) -> None:
 
     def note(piece: Any) -> Any:
         working.add(threading.get_ident())
+        time.sleep(0.005)  # so that it takes longer than a thread to begin
         return piece
 
     rig.before_piece = note
