@@ -69,7 +69,7 @@ def test_what_is_not_written_is_not_deleted(logs: Path) -> None:
 
 
 def test_the_rights_of_the_settings(tmp_path: Path, serve) -> None:
-    serve(SERVER, name="nas", LABC_SHARES__LOGS=str(tmp_path), LABC_ACCESS="call files.logs.*=nobody")
+    serve(SERVER, name="nas", LABC_SHARES__LOGS=str(tmp_path), LABC_ACCESS="call files/logs/*=nobody")
     with pytest.raises(labc.LabcError, match="does not allow"):
         list(labc.at(node="nas").stream("core.files.list", "logs", "glob", ""))
 

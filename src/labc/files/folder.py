@@ -24,6 +24,8 @@ _BY_FOLDER = not _WINDOWS and os.open in os.supports_dir_fd and hasattr(os, "O_N
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 """Not to wait for the other end of a pipe: that is refused when it is open."""
 _LINKS = 16
+_OF_THIS_PROGRAM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What says nothing of the file that was to be opened."""
 
 UNFINISHED = ".labc-part-"
 """With which the names begin of what is on its way in. They are not listed."""
@@ -190,7 +192,11 @@ class Folder:
                     folders.append((each.name, path))
                 elif wanted.takes(path) and (each.is_symlink() or each.is_file(follow_symlinks=False)):
                     yield self.entry(path)
-            except (OSError, PathRefusedError):  # gone, or not to be read
+            except OSError as error:
+                if error.errno in _OF_THIS_PROGRAM:
+                    raise
+                continue  # gone, or not to be read
+            except PathRefusedError:
                 continue
         for name, path in folders:
             if wanted.may_be_below(path):
@@ -222,7 +228,9 @@ class Folder:
 
     def _opened(self, names: tuple[str, ...], path: str, *, folder: bool = False) -> int:
         if not _BY_FOLDER:
-            return os.open(self._resolved(names, path), _READ)
+            full = self._resolved(names, path)
+            _check_kind(os.stat(full), path)
+            return os.open(full, _READ)
         for _ in range(_LINKS):
             descriptor = os.open(self._root, _READ | os.O_DIRECTORY)
             try:
@@ -230,6 +238,8 @@ class Folder:
                     is_last = place + 1 == len(names)
                     flags = _READ | os.O_NOFOLLOW | (0 if is_last and not folder else os.O_DIRECTORY)
                     above = descriptor
+                    if is_last:
+                        _check_kind(os.stat(name, dir_fd=above, follow_symlinks=False), path)
                     try:
                         descriptor = os.open(name, flags, dir_fd=above)
                     except OSError as error:
@@ -266,6 +276,13 @@ class Folder:
 
 def entry_of(path: str, about: os.stat_result) -> Entry:
     return Entry(path, about.st_size, about.st_mtime_ns, bool(about.st_mode & stat.S_IXUSR))
+
+
+def _check_kind(about: os.stat_result, path: str) -> None:
+    """Raises PathRefusedError: it is a pipe, a device or the like, which notices that it is opened."""
+    mode = about.st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+        raise PathRefusedError(f"{shown(path)} is no plain file")
 
 
 def _is_link(error: OSError, name: str, folder: int) -> bool:

@@ -60,7 +60,7 @@ def by_glob(pattern: str) -> Wanted:
 
 
 def by_regex(expression: str) -> Wanted:
-    """On the whole path within the share.
+    """On the whole path within the share. For one's own expressions: there are some that take for ever.
 
     Raises:
         PathRefusedError: it is no regular expression; says where the mistake is.
@@ -112,7 +112,7 @@ def _used_up(names: tuple[str, ...], pattern: tuple[str, ...]) -> set[int]:
                 continue
             if pattern[at] == "**":
                 following.add(at)
-            elif _compiled(pattern[at], "").fullmatch(name):
+            elif _compiled(pattern[at], "").matches(name):
                 following.add(at + 1)
         current = _skipped(following, pattern)
     return current
@@ -129,26 +129,53 @@ def _skipped(places: set[int], pattern: tuple[str, ...]) -> set[int]:
     return found
 
 
+class _Name:
+    """One name of a glob. It is matched in a time that grows with the lengths alone, whatever stands in it: a pattern
+    may be anybody's, and nothing else is done meanwhile."""
+
+    def __init__(self, parts: list[re.Pattern[str] | None]) -> None:
+        self._parts = parts
+        """Of each letter what it may be; None: any number of letters."""
+
+    def matches(self, name: str) -> bool:
+        parts, at, place = self._parts, 0, 0
+        star, tried = -1, 0
+        while at < len(name):
+            if place < len(parts) and (part := parts[place]) is None:
+                star, tried = place, at
+                place += 1
+            elif place < len(parts) and part is not None and part.match(name, at):
+                at += 1
+                place += 1
+            elif star >= 0:  # the last star takes one letter more: those before it need not be looked at again
+                tried += 1
+                at, place = tried, star + 1
+            else:
+                return False
+        return all(part is None for part in parts[place:])
+
+
 @lru_cache(maxsize=1024)
-def _compiled(name: str, pattern: str) -> re.Pattern[str]:
+def _compiled(name: str, pattern: str) -> _Name:
     """Of one name of a glob. Raises PathRefusedError: a bracket is not closed."""
-    parts, at = [], 0
+    parts: list[re.Pattern[str] | None] = []
+    at = 0
     while at < len(name):
         letter = name[at]
         at += 1
         if letter == "*":
-            parts.append(".*")
+            parts.append(None)
         elif letter == "?":
-            parts.append(".")
+            parts.append(re.compile("(?s:.)"))
         elif letter == "[":
             end = name.find("]", at + 1 + (name[at : at + 1] == "!"))
             if end < 0:
                 raise PathRefusedError(f"the pattern {shown(pattern or name)}: the bracket in {name!r} is not closed")
-            parts.append(_letters(name[at:end]))
+            parts.append(re.compile(_letters(name[at:end])))
             at = end + 1
         else:
-            parts.append(re.escape(letter))
-    return re.compile("".join(parts), re.DOTALL)
+            parts.append(re.compile(re.escape(letter)))
+    return _Name(parts)
 
 
 def _letters(inside: str) -> str:

@@ -10,7 +10,7 @@ from labc.errors import LabcError, ProtocolError
 from labc.files.folder import Folder
 from labc.files.paths import PathRefusedError, shown
 from labc.files.patterns import Wanted as Selection
-from labc.files.patterns import by_glob, by_paths, by_regex, fixed_part
+from labc.files.patterns import by_glob, by_paths, fixed_part
 from labc.files.pieces import (
     Entry,
     Ready,
@@ -97,6 +97,8 @@ class Serving:
         with self._turns.turn(caller.node_id) as turn:
             for ahead in turn.waiting(lambda: not caller.cancelled):
                 yield packed(Waiting(ahead))
+            if not turn.began:  # nobody waits any more
+                return
             yield packed(Ready())
             for piece in Sending(folder, self._digests).answers(map(_task, wanted)):
                 yield packed(piece)
@@ -111,9 +113,10 @@ class Serving:
 
     def checksums(self, share: str, how: str, what: Any) -> Iterator[list[Any]]:
         """Path and digest of those files that are meant, or why there is none."""
-        folder = self._folder(share, "read")
+        folder, selection = self._folder(share, "read"), _selection(how, what)
+        below = fixed_part(what) if how == "glob" else ""
         sending = Sending(folder, self._digests)
-        for entry in _told(folder.entries(_selection(how, what)), ""):
+        for entry in _told(folder.entries(selection, below), below):
             try:
                 yield [packed_path(entry.path), sending.digest(entry.path)[1], ""]
             except ChangedError:
@@ -149,7 +152,7 @@ class Serving:
             raise PathRefusedError(f"there is no share {name!r} here")
         if not getattr(share, verb):
             raise PathRefusedError(f"the share {name!r} is not to {verb}: its setting says {verb} = false")
-        self._check(f"files.{name}.{verb}", not share.open)
+        self._check(f"files/{name}/{verb}", not share.open)
         return Folder(os.fspath(share.path))
 
     def _may(self, name: str, share: Share, verb: str) -> bool:
@@ -164,11 +167,9 @@ def _selection(how: str, what: Any) -> Selection:
     """Raises PathRefusedError, ProtocolError."""
     if how == "glob" and isinstance(what, str):
         return by_glob(what)
-    if how == "regex" and isinstance(what, str):
-        return by_regex(what)
     if how == "paths" and isinstance(what, list):
         return by_paths(map(unpacked_path, what))
-    raise ProtocolError(f"files are chosen by a glob, a regex or paths, and not by {how!r}")
+    raise ProtocolError(f"files are chosen by a glob or by paths, and not by {how!r}")
 
 
 def _told(entries: Iterator[Entry], below: str) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -143,12 +144,34 @@ def test_what_is_no_plain_file(share: Path) -> None:
             listener.bind("socket")
         finally:
             os.chdir(here)
-        for name in ("pipe", "a"):
+        for name in ("pipe", "a", "socket"):
             with pytest.raises(PathRefusedError, match="no plain file"):
                 read(share, name)
-        with pytest.raises(OSError):
-            read(share, "socket")
         assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log"]
+
+
+def test_a_pipe_does_not_notice_that_it_was_asked_for(share: Path) -> None:
+    os.mkfifo(share / "pipe")
+    with pytest.raises(PathRefusedError):
+        read(share, "pipe")
+    with pytest.raises(OSError, match="No such device"):  # nobody reads, nor did
+        os.open(share / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    opened: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        kept = os.open
+        patch.setattr(os, "open", lambda path, *args, **more: opened.append(str(path)) or kept(path, *args, **more))
+        with pytest.raises(PathRefusedError):
+            read(share, "pipe")
+    assert not any(path.endswith("pipe") for path in opened)
+
+
+def test_when_no_more_files_can_be_opened_nothing_is_left_out(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Folder, path: str) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Folder, "open_file", full)
+    with pytest.raises(OSError, match="too many"):
+        paths(share)
 
 
 def test_what_is_not_there(share: Path) -> None:

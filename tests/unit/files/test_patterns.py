@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,14 @@ def test_many_double_stars_cost_no_more_than_few() -> None:
     wanted = by_glob("/".join(["**", "a"] * 30))
     assert not wanted.takes("/".join(["a"] * 29))
     assert wanted.takes("/".join(["a"] * 60))
+
+
+def test_no_pattern_takes_for_ever() -> None:
+    wanted = by_glob("*a" * 60 + "*b")
+    began = time.perf_counter()
+    assert not wanted.takes("a" * 250)
+    assert wanted.takes("a" * 250 + "b")
+    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize("pattern", ["/a", "a//b", "a/", "../a", "a/./b", "a**", "x/**y/z", "[a"])
