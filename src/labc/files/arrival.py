@@ -10,10 +10,11 @@ import hashlib
 import os
 import struct
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
-from labc.errors import LabcError
+from labc.errors import ClosedError, LabcError
 from labc.files import rawio
 from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of
 from labc.files.folder import UNFINISHED, Folder
@@ -48,7 +49,10 @@ class Arrival:
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._file = self._journal = -1
-        token = hashlib.blake2b(os.fsencode(path.rpartition("/")[2]), digest_size=8).hexdigest()
+        self._inside = 0
+        """Threads that are at it."""
+        self._left = True
+        token = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
         self._part, self._notes = (f"{UNFINISHED}{token}{end}" for end in (".part", ".journal"))
 
     def __enter__(self) -> Self:
@@ -63,11 +67,14 @@ class Arrival:
         except BaseException:
             self._open.close()
             raise
+        self._left = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
-        self._file = -1
+        """Who is at it in another thread ends it first."""
+        with self._lock:
+            self._left = True
+        self._close_if_left()
 
     @property
     def missing(self) -> list[int]:
@@ -80,16 +87,18 @@ class Arrival:
 
         Raises:
             SpoiledError: it is not what was sent.
+            ClosedError: it has been left.
             OSError: it can't be written.
         """
         expected = length_of(chunk, self._source.size)
         if len(data) != expected or digest_of(data) != digest:
             raise SpoiledError(f"chunk {chunk} of {shown(self._path)} did not arrive as it was sent")
-        rawio.write_at(self._file, data, chunk * CHUNK)
-        with self._lock:
-            self._digests[chunk] = digest
-            if self._journal >= 0:
-                os.write(self._journal, _LINE.pack(chunk, digest))
+        with self._being_at_it():
+            rawio.write_at(self._file, data, chunk * CHUNK)
+            with self._lock:
+                self._digests[chunk] = digest
+                if self._journal >= 0:
+                    os.write(self._journal, _LINE.pack(chunk, digest))
 
     def finish(self, digest: bytes) -> None:
         """All chunks have come; ``digest`` is that of the file, by who has sent it. It is in its place when this
@@ -97,27 +106,56 @@ class Arrival:
 
         Raises:
             SpoiledError: it is not the file that was sent. What came is thrown away.
+            ClosedError: it has been left.
             OSError: it can't be put there.
         """
-        if self.missing or digest_of_all(self._digests[chunk] for chunk in sorted(self._digests)) != digest:
-            self.throw_away()
-            raise SpoiledError(f"{shown(self._path)} did not arrive as it was sent")
-        source = self._source
-        os.fsync(self._file)
-        self._close_file()
-        self._spot.describe(self._part, modified=source.modified, executable=source.executable)
-        self._spot.replace(self._part)
-        self._spot.sync()
-        self._forget_journal()
-
-    def throw_away(self) -> None:
-        """Keep nothing of it."""
-        self._close_file()
-        with suppress(OSError):
-            self._spot.remove(self._part)
-        self._forget_journal()
+        with self._being_at_it():
+            if self.missing or digest_of_all(self._digests[chunk] for chunk in sorted(self._digests)) != digest:
+                self._throw_away()
+                raise SpoiledError(f"{shown(self._path)} did not arrive as it was sent")
+            source = self._source
+            self._spot.describe(self._part, modified=source.modified, executable=source.executable)
+            try:
+                os.fsync(self._file)
+            except OSError:
+                self._throw_away()  # what the disk has of it, nobody knows
+                raise
+            # Until the end nobody else may have it, who would begin it anew. Windows moves no file that is open.
+            if rawio.WINDOWS:
+                self._close_file()
+            self._forget_journal()
+            self._spot.replace(self._part)
+            self._spot.sync()
 
     # Within.
+
+    @contextmanager
+    def _being_at_it(self) -> Iterator[None]:
+        """What is open stays open in here. Raises ClosedError."""
+        with self._lock:
+            if self._left:
+                raise ClosedError(f"{shown(self._path)} is not being written any more")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+            self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        with self._lock:
+            is_last = self._left and not self._inside
+        if is_last:
+            self._open.close()
+
+    def _throw_away(self) -> None:
+        """Keep nothing of it."""
+        if rawio.WINDOWS:
+            self._close_file()
+        self._forget_journal()
+        with suppress(OSError):
+            self._spot.remove(self._part)
 
     def _open_alone(self) -> None:
         """Raises BeingWrittenError: another one writes the same file just now."""
@@ -141,18 +179,20 @@ class Arrival:
         source = self._source
         head = _HEAD.pack(_MAGIC, source.size, source.modified, CHUNK, digest_of(os.fsencode(source.path)))
         notes = rawio.read_at(self._journal, os.fstat(self._journal).st_size, 0)
-        kept = b""
+        kept = [head]
         if notes[: _HEAD.size] == head:
             whole = (len(notes) - _HEAD.size) // _LINE.size * _LINE.size
             for chunk, digest in _LINE.iter_unpack(notes[_HEAD.size : _HEAD.size + whole]):
                 if chunk < count_chunks(source.size) and self._has(chunk, digest):
                     self._digests[chunk] = digest
-                    kept += _LINE.pack(chunk, digest)
+                    kept.append(_LINE.pack(chunk, digest))
         else:
             os.truncate(self._file, 0)
-        os.truncate(self._journal, 0)
-        os.lseek(self._journal, 0, os.SEEK_SET)
-        os.write(self._journal, head + kept)
+        journal = b"".join(kept)
+        if journal != notes:  # what is left behind it, if this is killed now, is looked at like all else
+            rawio.write_at(self._journal, journal, 0)
+            os.truncate(self._journal, len(journal))
+        os.lseek(self._journal, 0, os.SEEK_END)
 
     def _has(self, chunk: int, digest: bytes) -> bool:
         length = length_of(chunk, self._source.size)
@@ -170,6 +210,7 @@ class Arrival:
             os.close(journal)
 
     def _forget_journal(self) -> None:
-        self._close_journal()
+        with self._lock:
+            self._close_journal()
         with suppress(OSError):
             self._spot.remove(self._notes)

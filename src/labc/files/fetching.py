@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from labc.errors import LabcError
+from labc.errors import LabcError, ProtocolError
 from labc.files.arrival import Arrival
 from labc.files.chunks import count_chunks, length_of, parts_of
 from labc.files.folder import Folder
@@ -94,6 +94,8 @@ class Fetching:
         self._numbers = 0
         self._large = 0
         self._listing = True
+        self._beginning = 0
+        """Files that are begun again."""
         self._given_up: str | None = None
         self._open = ExitStack()
 
@@ -108,6 +110,8 @@ class Fetching:
                     if self._given_up is not None:
                         break
                 self._begin(entry, tries=1)
+        except Exception as error:  # whatever it is, what is not listed must not be taken for done
+            self.give_up(f"the list of files ended: {error}")
         finally:
             with self._changed:
                 self._listing = False
@@ -123,7 +127,10 @@ class Fetching:
             missing = list(range(count_chunks(entry.size)))
             if file.is_large:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1)
+                    self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1 or self._given_up is not None)
+                    if self._given_up is not None:
+                        self.summary.failed[entry.path] = self._given_up
+                        return
                     self._large += 1
                 try:
                     file.arrival = Arrival(self._folder, file.target, entry)
@@ -133,7 +140,7 @@ class Fetching:
                         self._large -= 1
                     raise
                 missing = file.arrival.missing
-        except (OSError, LabcError) as error:
+        except Exception as error:  # whatever it is, the others go on
             self._note(entry.path, error)
             return
         parts = parts_of(missing, _PART)
@@ -189,7 +196,12 @@ class Fetching:
             self._changed.notify_all()
 
     def came(self, connection: Connection, piece: Chunk | Sent | Failed) -> None:
-        """An answer has. In the connection's thread."""
+        """An answer has. In the connection's thread.
+
+        Raises:
+            ProtocolError: it is none to what is asked.
+        """
+        _check(connection, piece)
         file = self._files.get(piece.number)
         if file is None or file.over:
             if not isinstance(piece, Chunk):
@@ -206,8 +218,8 @@ class Fetching:
             else:
                 self._sent(piece, file)
         except (OSError, LabcError) as error:
-            self._end(piece.number, file)
-            self._note(file.entry.path, error)
+            if self._end(piece.number, file):
+                self._note(file.entry.path, error)
         if not isinstance(piece, Chunk):
             self._done(connection)
 
@@ -239,7 +251,7 @@ class Fetching:
 
     @property
     def is_over(self) -> bool:
-        return self._given_up is not None or not (self._listing or self._files or self._tasks)
+        return self._given_up is not None or not (self._listing or self._beginning or self._files or self._tasks)
 
     def _may_take(self, connection: Connection) -> bool:
         if not (connection.ready and self._tasks) or self._given_up is not None:
@@ -280,16 +292,25 @@ class Fetching:
                 self._changed.notify_all()
 
     def _failed(self, piece: Failed, file: _File) -> None:
-        self._end(piece.number, file)
-        if piece.now is None or file.tries >= _TRIES:
-            self._note(file.entry.path, piece.text)
-        else:
-            self._begin(Entry(file.entry.path, *piece.now), file.tries + 1)
+        with self._changed:
+            self._beginning += 1
+        try:
+            if not self._end(piece.number, file):
+                return
+            if piece.now is None or file.tries >= _TRIES:
+                self._note(file.entry.path, piece.text)
+            else:
+                self._begin(Entry(file.entry.path, *piece.now), file.tries + 1)
+        finally:
+            with self._changed:
+                self._beginning -= 1
+                self._changed.notify_all()
 
-    def _end(self, number: int, file: _File) -> None:
+    def _end(self, number: int, file: _File) -> bool:
+        """False: it had ended already."""
         with self._changed:
             if file.over:
-                return
+                return False
             file.over = True
             self._files.pop(number, None)
             self._tasks = deque(task for task in self._tasks if task.number != number) if file.parts else self._tasks
@@ -298,9 +319,22 @@ class Fetching:
             self._changed.notify_all()
         if file.arrival is not None:
             file.arrival.__exit__(None, None, None)
+        return True
 
     def _note(self, path: str, problem: Exception | str) -> None:
         text = problem if isinstance(problem, str) else problem_of(problem, path)
         with self._changed:
             self.summary.failed[path] = text if shown(path) in text else f"{shown(path)}: {text}"
             self._changed.notify_all()
+
+
+def _check(connection: Connection, piece: Chunk | Sent | Failed) -> None:
+    """Answers come in the order of what is asked. Raises ProtocolError."""
+    task = connection.tasks[0] if connection.tasks else None
+    if task is None or piece.number != task.number:
+        raise ProtocolError(f"an answer to {piece.number}, which is not asked for now")
+    if isinstance(piece, Chunk):
+        if not task.first <= piece.chunk < task.first + task.length:
+            raise ProtocolError(f"chunk {piece.chunk} of {shown(task.path)}, which is not asked for now")
+    elif isinstance(piece, Sent) and (piece.digest is not None) is not task.whole:
+        raise ProtocolError(f"{shown(task.path)} was sent without its digest, or with one that nobody asked for")

@@ -10,6 +10,9 @@ import msgspec
 
 from labc.errors import ProtocolError
 
+MAX_SIZE = 1 << 44
+"""Bytes of a file: 16 TiB."""
+
 
 class Entry(NamedTuple):
     """A file of a share, as it was when it was looked at."""
@@ -131,6 +134,9 @@ def unpacked_entries(rows: Iterable[Any]) -> Iterator[Entry]:
     for row in rows:
         try:
             path, *rest = row
-            yield msgspec.convert([unpacked_path(path), *rest], Entry)
+            entry = msgspec.convert([unpacked_path(path), *rest], Entry)
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"an entry of a share that makes no sense: {str(error)[:80]}") from None
+        if not (0 <= entry.size <= MAX_SIZE and abs(entry.modified) < 1 << 63):
+            raise ProtocolError(f"an entry of a share that makes no sense: {entry.size} bytes of {entry.modified}")
+        yield entry

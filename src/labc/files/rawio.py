@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
 from typing import Any
+
+WINDOWS: bool = os.name == "nt"
 
 if sys.platform == "win32":
     import msvcrt
@@ -61,6 +64,6 @@ else:
         """Whether nobody else has it; until it is closed."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+        except OSError as error:  # or this file system has no locks
+            return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK)
         return True

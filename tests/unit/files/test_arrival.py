@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labc.errors import ClosedError
+from labc.files import rawio
 from labc.files.arrival import Arrival, BeingWrittenError, SpoiledError
 from labc.files.chunks import CHUNK, count_chunks, digest_of, digest_of_all, length_of, parts_of
-from labc.files.folder import Folder
+from labc.files.folder import Folder, Spot
 from labc.files.patterns import by_glob
 from labc.files.pieces import Entry
 
@@ -166,6 +170,80 @@ def test_one_writes_a_file_at_a_time(folder: Folder, tmp_path: Path) -> None:
     with Arrival(folder, "f", source.entry) as arrival:
         assert arrival.missing == [0, 1]
     assert (tmp_path / "f").read_bytes() == source.data, "it was not touched"
+
+
+def test_who_is_at_it_when_it_is_left_does_not_write_elsewhere(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor stays open until then, and nobody else has the file."""
+    source = Source(2 * CHUNK)
+    write, inside, go_on = rawio.write_at, threading.Event(), threading.Event()
+
+    def slowly(file: int, data: Any, offset: int) -> None:
+        if offset == CHUNK:
+            inside.set()
+            assert go_on.wait(10)
+        write(file, data, offset)
+
+    monkeypatch.setattr(rawio, "write_at", slowly)
+    arrival = Arrival(folder, "f", source.entry)
+    with arrival:
+        late = threading.Thread(target=source.bring, args=(arrival, 1))
+        late.start()
+        assert inside.wait(10)
+    with pytest.raises(BeingWrittenError), Arrival(folder, "f", source.entry):
+        pass
+    with pytest.raises(ClosedError):
+        source.bring(arrival, 0)
+    go_on.set()
+    late.join()
+    with Arrival(folder, "f", source.entry) as again:
+        assert again.missing == [0]
+
+
+def test_nobody_else_begins_it_anew_before_it_is_in_its_place(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, refused = Source(3 * CHUNK), []
+
+    def with_another(of: str) -> None:
+        kept = getattr(Spot, of)
+
+        def method(self: Spot, *args: Any, **kwargs: Any) -> Any:
+            try:
+                with Arrival(folder, "f", source.entry):
+                    pass
+            except BeingWrittenError:
+                refused.append(of)
+            return kept(self, *args, **kwargs)
+
+        monkeypatch.setattr(Spot, of, method)
+
+    with Arrival(folder, "f", source.entry) as arrival:
+        source.bring(arrival, 0, 1, 2)
+        for step in ("describe", "replace"):
+            with_another(step)
+        arrival.finish(source.digest)
+    assert refused == ["describe", "replace"]
+    assert (tmp_path / "f").read_bytes() == source.data
+    assert listed(tmp_path) == ["f"]
+
+
+def test_what_the_disk_did_not_take_is_not_kept(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(3 * CHUNK)
+
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with Arrival(folder, "f", source.entry) as arrival:
+        source.bring(arrival, 0, 1, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", broken)
+            with pytest.raises(OSError, match="input/output"):
+                arrival.finish(source.digest)
+    assert listed(tmp_path) == []
 
 
 def test_many_threads_bring_chunks(folder: Folder, tmp_path: Path) -> None:

@@ -163,6 +163,25 @@ def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
     assert same(tmp_path)
 
 
+def test_files_that_are_changed_after_they_were_listed_are_begun_again(there: There, tmp_path: Path) -> None:
+    for name in ("s39.log", "large.bin"):
+        for round in range(5):
+            file, changed = tmp_path / "there" / name, []
+
+            def change(asked: str, value: Any, file: Path = file, changed: list[int] = changed) -> Any:
+                if asked == READ and not changed:
+                    changed.append(1)
+                    os.utime(file)
+                return value
+
+            os.utime(file, ns=(round, round))
+            there.each = change
+            download = Download(there, "logs", "glob", name, Folder(tmp_path / "here"), lambda path: path, 2)
+            summary = download.run()
+            assert (summary.failed, summary.stopped, summary.files) == ({}, "", 1)
+            assert (tmp_path / "here" / name).stat().st_mtime_ns == file.stat().st_mtime_ns
+
+
 def test_more_connections_than_are_served_wait(there: There, tmp_path: Path) -> None:
     few = There(tmp_path / "there", connections=2)
     few.each = lambda name, value: time.sleep(0.001) or value

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from labc.errors import ProtocolError
 from labc.files import arrival as arrival_module
 from labc.files.chunks import CHUNK
 from labc.files.fetching import Connection, Fetching
 from labc.files.folder import Folder
 from labc.files.patterns import by_glob
-from labc.files.pieces import Chunk, Entry, packed, packed_entries, unpacked, unpacked_entries
+from labc.files.pieces import Chunk, Entry, Failed, Sent, packed, packed_entries, unpacked, unpacked_entries
 from labc.files.sending import Digests, Sending
 
 TIME = 1_700_000_000_123_456_789
@@ -300,6 +301,72 @@ def test_a_file_where_a_folder_should_be(rig: Rig) -> None:
     fetching = rig.fetch()
     assert list(fetching.summary.failed) == ["a/b"]
     assert fetching.summary.files == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["bad", 1 << 63, TIME, False],
+        ["bad", -1, TIME, False],
+        ["bad", 5, 1 << 63, False],
+        ["bad"],
+        "bad",
+        ["b", "5", 1, 0],
+    ],
+)
+def test_a_list_that_makes_no_sense_is_told(rig: Rig, bad: Any) -> None:
+    rig.put("good", 5)
+    fetching = Fetching(Folder(rig.here), lambda path: path)
+    fetching.plan(unpacked_entries([bad, *packed_entries(rig.entries())]))
+    fetching.wait()
+    assert "no sense" in fetching.summary.stopped
+
+
+def test_a_target_that_cannot_be_told_is_a_failure_of_that_file(rig: Rig) -> None:
+    fetching = Fetching(Folder(rig.here), lambda path: str(1 // (path != "bad")))
+    fetching.plan([Entry("bad", 1, TIME, False)])
+    assert list(fetching.summary.failed) == ["bad"]
+    assert not fetching.summary.stopped
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Sent(999, b"x"),
+        Sent(0, None),
+        Chunk(0, 1, b"", b""),
+        Chunk(999, 0, b"", b""),
+        Failed(1, "another one"),
+    ],
+)
+def test_answers_to_what_is_not_asked_are_refused(rig: Rig, answer: Any) -> None:
+    fetching = Fetching(Folder(rig.here), lambda path: path)
+    fetching.plan([Entry("a", 1, TIME, False), Entry("b", 1, TIME, False)])
+    connection = Connection()
+    fetching.ready(connection)
+    next(fetching.tasks(connection))
+    with pytest.raises(ProtocolError):
+        fetching.came(connection, answer)
+    fetching.lost(connection)
+    other = Connection()
+    fetching.ready(other)
+    assert sorted(task.path for task in itertools.islice(fetching.tasks(other), 2)) == ["a", "b"]
+
+
+def test_giving_up_leaves_nothing_open(rig: Rig) -> None:
+    entries = [Entry(f"f{number}", 2 * CHUNK, TIME, False) for number in range(30)]
+    for _ in range(2):
+        fetching = Fetching(Folder(rig.here), lambda path: path)
+        planning = threading.Thread(target=fetching.plan, args=(entries,))
+        planning.start()
+        deadline = time.monotonic() + 10
+        while fetching._large < 16:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        fetching.give_up("enough")
+        planning.join(10)
+        assert not planning.is_alive()
+        assert set(fetching.summary.failed.values()) == {"enough"}
 
 
 def test_giving_up_ends_all(rig: Rig) -> None:
