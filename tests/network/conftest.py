@@ -71,3 +71,14 @@ def until() -> Until:
         return found
 
     return until
+
+
+@pytest.fixture(params=["here", "there"])
+def anywhere(request: pytest.FixtureRequest, serve: Start) -> str:
+    """The ``FUNCTIONS`` of the test's module are in this very process, or in another one."""
+    functions = request.module.FUNCTIONS
+    if request.param == "there":
+        serve(functions + "\nlabc.serve()\n")
+    else:
+        exec(compile(functions, "functions", "exec"), {"__name__": "functions"})
+    return str(request.param)

@@ -99,16 +99,6 @@ for function in (die, size, two, unfit, doubled):
 SERVER = FUNCTIONS + "\nlabc.serve()\n"
 
 
-@pytest.fixture(params=["here", "there"])
-def anywhere(request, serve) -> str:
-    """The functions are in this very process, or in another one."""
-    if request.param == "there":
-        serve(SERVER)
-    else:
-        exec(compile(FUNCTIONS, "functions", "exec"), {"__name__": "functions"})
-    return request.param
-
-
 @pytest.fixture
 def three(serve):
     return [serve(SERVER, name=f"w{number}") for number in range(3)]

@@ -169,16 +169,6 @@ for function in list(vars().values()):
 SERVER = FUNCTIONS + "\nlabc.serve()\n"
 
 
-@pytest.fixture(params=["here", "there"])
-def anywhere(request, serve) -> str:
-    """The functions are in this very process, or in another one."""
-    if request.param == "there":
-        serve(SERVER)
-    else:
-        exec(compile(FUNCTIONS, "functions", "exec"), {"__name__": "functions"})
-    return request.param
-
-
 @pytest.fixture
 def server(serve):
     return serve(SERVER)

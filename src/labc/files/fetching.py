@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from labc.errors import LabcError, ProtocolError
 from labc.files.arrival import Arrival
-from labc.files.chunks import count_chunks, length_of, parts_of
+from labc.files.chunks import CHUNK, count_chunks, length_of, parts_of
 from labc.files.folder import Folder
 from labc.files.paths import PathRefusedError, shown
 from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
@@ -97,7 +96,6 @@ class Fetching:
         self._beginning = 0
         """Files that are begun again."""
         self._given_up: str | None = None
-        self._open = ExitStack()
 
     # What is wanted.
 
@@ -124,7 +122,6 @@ class Fetching:
                 with self._changed:
                     self.summary.skipped += 1
                 return
-            missing = list(range(count_chunks(entry.size)))
             if file.is_large:
                 with self._changed:
                     self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1 or self._given_up is not None)
@@ -139,11 +136,10 @@ class Fetching:
                     with self._changed:
                         self._large -= 1
                     raise
-                missing = file.arrival.missing
         except Exception as error:  # whatever it is, the others go on
             self._note(entry.path, error)
             return
-        parts = parts_of(missing, _PART)
+        parts = parts_of(file.arrival.missing, _PART) if file.arrival is not None else []
         with self._changed:
             number = self._numbers
             self._numbers += 1
@@ -152,14 +148,11 @@ class Fetching:
                 self.summary.failed[entry.path] = self._given_up
                 self._end(number, file)
                 return
-            file.parts = len(parts)
-            if file.is_large:
-                tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
-            else:
-                tasks = [self._wanted(number, file, 0, len(missing), whole=True)]
-                file.parts = 1
-            if not tasks:  # all chunks were there
-                tasks, file.parts = [self._wanted(number, file, 0, 0, whole=True)], 1
+            tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
+            if not tasks:  # it is small, or all its chunks were there
+                length = 0 if file.is_large else count_chunks(entry.size)
+                tasks = [self._wanted(number, file, 0, length, whole=True)]
+            file.parts = len(tasks)
             self._tasks.extend(tasks)
             self._changed.notify_all()
 
@@ -227,7 +220,7 @@ class Fetching:
         """It brings no more: others take what it had under way."""
         with self._changed:
             connection.ended = True
-            self._tasks.extendleft(reversed(connection.tasks))
+            self._tasks.extendleft(task for task in reversed(connection.tasks) if task.number in self._files)
             connection.tasks.clear()
             self._changed.notify_all()
 
@@ -261,7 +254,7 @@ class Fetching:
         )
 
     def _bytes_of(self, task: Wanted) -> int:
-        return sum(length_of(chunk, task.size) for chunk in range(task.first, task.first + task.length))
+        return min(task.size, (task.first + task.length) * CHUNK) - task.first * CHUNK
 
     def _done(self, connection: Connection) -> None:
         """With the oldest of its tasks: answers come in their order."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from labc.files.paths import PathRefusedError, checked, shown
-from labc.files.patterns import Wanted, by_glob
+from labc.files.patterns import Selection, by_glob
 from labc.files.pieces import Entry
 
 _WINDOWS = os.name == "nt"
@@ -111,7 +111,7 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def entries(self, wanted: Wanted, below: str = "") -> Iterator[Entry]:
+    def entries(self, wanted: Selection, below: str = "") -> Iterator[Entry]:
         """Those files that are wanted and may be read, in the order of their paths. ``below``: only in that folder.
 
         What goes away meanwhile is left out.
@@ -178,7 +178,7 @@ class Folder:
             with self._folder(names[: depth - 1], path) as above, suppress(FileExistsError):
                 Spot(above, names[depth - 1]).make_folder()
 
-    def _walk(self, folder: int | str, above: str, wanted: Wanted) -> Iterator[Entry]:
+    def _walk(self, folder: int | str, above: str, wanted: Selection) -> Iterator[Entry]:
         folders = []
         with os.scandir(folder) as found:
             names = sorted(found, key=lambda each: each.name)

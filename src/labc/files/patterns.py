@@ -16,7 +16,7 @@ from labc.files.paths import PathRefusedError, shown
 _MAGIC = re.compile(r"[*?[]")
 
 
-class Wanted:
+class Selection:
     """The files of a share that are asked for."""
 
     def __init__(self, names: tuple[str, ...] | None, whole: re.Pattern[str] | None, paths: frozenset[str]) -> None:
@@ -41,14 +41,14 @@ class Wanted:
         return any(path.startswith(f"{folder}/") for path in self._paths)
 
 
-def by_glob(pattern: str) -> Wanted:
+def by_glob(pattern: str) -> Selection:
     """Empty: all.
 
     Raises:
         PathRefusedError: it can't match anything; says why.
     """
     if not pattern:
-        return Wanted(("**",), None, frozenset())
+        return Selection(("**",), None, frozenset())
     names = tuple(pattern.split("/"))
     for name in names:
         if name in ("", ".", ".."):
@@ -56,24 +56,24 @@ def by_glob(pattern: str) -> Wanted:
         if "**" in name and name != "**":
             raise PathRefusedError(f"the pattern {shown(pattern)}: '**' stands alone between slashes")
         _compiled(name, pattern)
-    return Wanted(names if is_pattern(pattern) else (*names, "**"), None, frozenset())
+    return Selection(names if is_pattern(pattern) else (*names, "**"), None, frozenset())
 
 
-def by_regex(expression: str) -> Wanted:
+def by_regex(expression: str) -> Selection:
     """On the whole path within the share. For one's own expressions: there are some that take for ever.
 
     Raises:
         PathRefusedError: it is no regular expression; says where the mistake is.
     """
     try:
-        return Wanted(None, re.compile(expression), frozenset())
+        return Selection(None, re.compile(expression), frozenset())
     except re.error as error:
         raise PathRefusedError(f"the regular expression {shown(expression)}: {error}") from None
 
 
-def by_paths(paths: Iterable[str]) -> Wanted:
+def by_paths(paths: Iterable[str]) -> Selection:
     """Just these."""
-    return Wanted(None, None, frozenset(paths))
+    return Selection(None, None, frozenset(paths))
 
 
 def is_pattern(text: str) -> bool:

@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from labc.errors import LabcError, ProtocolError
 from labc.files.folder import Folder
 from labc.files.paths import PathRefusedError, shown
-from labc.files.patterns import Wanted as Selection
-from labc.files.patterns import by_glob, by_paths, fixed_part
+from labc.files.patterns import Selection, by_glob, by_paths, fixed_part
 from labc.files.pieces import (
     Entry,
     Ready,

@@ -17,6 +17,10 @@ from labc.jobs import Gate
 
 A = TypeVar("A")
 
+PARTS = 4
+"""Credit is given back when a part of the window like this has been read: rarely enough to cost little, and soon enough
+for the sender never to wait for a reader who is quick."""
+
 
 class EndOfStream(Exception):
     """There are no more values."""

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from labc.errors import LabcError
-from labc.functions.inbox import Inbox
+from labc.functions.inbox import PARTS, Inbox
 from labc.functions.schedule import Result
 from labc.wire import decode
 
-_PARTS = 4
 _AT_ONCE = 64
 """Outcomes that the reader takes together."""
 
@@ -45,7 +44,7 @@ class Outcomes(Inbox[Result]):
     def __init__(self, loop: asyncio.AbstractEventLoop, ordered: bool, ahead: int, ahead_bytes: int) -> None:
         super().__init__(loop, "map")
         self._ordered = ordered
-        self._part = ahead / _PARTS, ahead_bytes / _PARTS
+        self._part = ahead / PARTS, ahead_bytes / PARTS
         self.on_taken: Callable[[int, int], object] = lambda results, size: None
         """Called on the loop, now and then: so many more have been read."""
         self._owed = self._owed_bytes = 0

@@ -11,12 +11,8 @@ from typing import Any
 import msgspec
 
 from labc.errors import ProtocolError
-from labc.functions.inbox import Inbox
+from labc.functions.inbox import PARTS, Inbox
 from labc.wire import ITEMS_HEADER, Body, Failure, Window, count_items, decode_items, encode_items
-
-_PARTS = 4
-"""Credit is given back when a part of the window like this has been read: rarely enough to cost little, and soon enough
-for the sender never to wait for a reader who is quick."""
 
 Grant = Callable[[int, int], object]
 
@@ -92,7 +88,7 @@ class Receiver(Inbox[_Arrived]):
         self._owed_items += read.items
         self._owed_bytes += read.bytes
         items, size = self._size
-        if self._owed_items * _PARTS >= items or self._owed_bytes * _PARTS >= size:
+        if self._owed_items * PARTS >= items or self._owed_bytes * PARTS >= size:
             owed = self._owed_items, self._owed_bytes
             self._owed_items = self._owed_bytes = 0
             with suppress(RuntimeError):  # the loop is closed

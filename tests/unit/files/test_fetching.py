@@ -353,6 +353,20 @@ def test_answers_to_what_is_not_asked_are_refused(rig: Rig, answer: Any) -> None
     assert sorted(task.path for task in itertools.islice(fetching.tasks(other), 2)) == ["a", "b"]
 
 
+def test_a_connection_that_is_lost_leaves_nothing_of_what_has_ended(rig: Rig) -> None:
+    """Or the order would never be over: there may be no other connection."""
+    fetching = Fetching(Folder(rig.here), lambda path: path)
+    fetching.plan([Entry("large", 8 * CHUNK, TIME, False)])
+    first, second = Connection(), Connection()
+    for connection in (first, second):
+        fetching.ready(connection)
+        next(fetching.tasks(connection))
+    fetching.came(second, Failed(0, "it is gone"))
+    assert fetching.is_over
+    fetching.lost(first)
+    assert fetching.is_over
+
+
 def test_giving_up_leaves_nothing_open(rig: Rig) -> None:
     entries = [Entry(f"f{number}", 2 * CHUNK, TIME, False) for number in range(30)]
     for _ in range(2):
