@@ -19,7 +19,7 @@ demo: $(VENV)/.labc ## several nodes, calls, topics, and what is to be seen of t
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev ## all the tests; those on virtual hosts need root, and say so when they skip
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## style and types
 	@$(BIN)/ruff check .

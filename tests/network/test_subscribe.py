@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import logging
 import threading
 import time
@@ -11,6 +12,11 @@ import time
 import pytest
 
 import labc
+from labc import Node
+from labc.fabric import Publication
+from labc.topics import Sender
+from labc.topics.message import identity, pack
+from labc.wire import encode_arguments
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -471,3 +477,61 @@ def test_threads_that_publish_to_more_topics_than_are_kept_ready(here, until) ->
         thread.join(20)
     until(lambda: len(got) == 6000)
     assert sorted(got) == [(thread, number) for thread in range(4) for number in range(1500)]
+
+
+def test_a_publication_that_comes_twice_is_taken_once(network: str) -> None:
+    """The engine may bring one by two ways, while the roots find new ones to each other."""
+
+    async def check() -> list[tuple[str, int]]:
+        got: list[tuple[str, int]] = []
+        ended = {"t": asyncio.Event(), "*": asyncio.Event()}
+
+        async def take(pattern: str, value: int) -> None:
+            got.append((pattern, value))
+            if value == 5:
+                ended[pattern].set()
+
+        async with Node(name="publisher") as publisher, Node(name="subscriber") as subscriber:
+            for pattern in ended:
+                subscriber.subscribe(functools.partial(take, pattern), topic=pattern)
+            await subscriber.declared()
+            fabric, sender = publisher.rooms().fabric, Sender("host", "publisher", publisher.id)
+            for value, number in [(1, 7), (2, 8), (1, 7), (2, 8), (3, 9), (4, 0), (4, 0), (5, 10)]:
+                publication = pack(sender, time.time(), encode_arguments([value], {}), number=number)
+                fabric.publish(fabric.keys.topic("t"), *publication)
+            for event in ended.values():
+                await event.wait()
+        return got
+
+    got = asyncio.run(asyncio.wait_for(check(), 10))
+    for pattern in ("t", "*"):
+        assert [value for taken_by, value in got if taken_by == pattern] == [1, 2, 3, 4, 4, 5]
+
+
+def test_each_publication_of_a_node_has_a_number_of_its_own(network: str) -> None:
+    async def check() -> list[int]:
+        found: dict[str, list[tuple[str, int]]] = {"small": [], "large": [], "kept": []}
+        complete = asyncio.Event()
+
+        def take(publications: list[Publication]) -> None:
+            for each in publications:
+                found[each.key.rpartition("/")[2]].append(identity(each.attachment))
+            if len(found["large"]) == len(found["kept"]) == 50:
+                complete.set()
+
+        async with Node(name="publisher") as publisher, Node(name="subscriber") as subscriber:
+            fabric = subscriber.rooms().fabric
+            await fabric.subscribe(fabric.keys.topic("**"), take, 1000)
+            await fabric.spread()
+            for number in range(50):
+                await publisher.publish("small", number)
+                await publisher.publish("large", bytes(100_000))
+                await publisher.publish("kept", number, retain=True)
+            await complete.wait()
+            assert {node_id for identities in found.values() for node_id, _ in identities} == {publisher.id}
+        return [number for identities in found.values() for _, number in identities]
+
+    numbers = asyncio.run(asyncio.wait_for(check(), 20))
+    assert len(numbers) > 100
+    assert 0 not in numbers
+    assert len(set(numbers)) == len(numbers)

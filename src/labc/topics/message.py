@@ -68,6 +68,8 @@ class _Origin(msgspec.Struct, array_like=True):
     """Of several messages in one publication: when each of them was published."""
     retain: bool = False
     """Whether it is kept for who subscribes later."""
+    number: int = 0
+    """Of the publication among all of the node, from 1 on; 0: it can come only once. See :mod:`labc.topics.repeats`."""
 
 
 BATCH = "application/msgpack;batch"
@@ -77,22 +79,23 @@ _encode_origin = msgspec.msgpack.Encoder().encode
 _decode_origin = msgspec.msgpack.Decoder(_Origin).decode
 
 
-def pack(sender: Sender, seconds: float, body: Body, retain: bool = False) -> tuple[bytes, bytes]:
+def pack(sender: Sender, seconds: float, body: Body, retain: bool = False, number: int = 0) -> tuple[bytes, bytes]:
     """Payload and attachment of a publication. ``body``: the arguments, encoded. ``retain``: it is kept."""
     head, buffers = body.head, body.buffers
     if not buffers:
-        origin = _Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)], retain=retain)
+        origin = _Origin(sender.host, sender.node, sender.node_id, seconds, [len(head)], [], retain, number)
         return head, _encode_origin(origin)
     sizes = [len(head), *(buffer.nbytes for buffer in buffers)]
-    origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes, retain=retain)
+    origin = _Origin(sender.host, sender.node, sender.node_id, seconds, sizes, [], retain, number)
     return b"".join([head, *buffers]), _encode_origin(origin)
 
 
-def pack_many(sender: Sender, gathered: Sequence[tuple[bytes, float]]) -> tuple[bytes, bytes]:
+def pack_many(sender: Sender, gathered: Sequence[tuple[bytes, float]], number: int = 0) -> tuple[bytes, bytes]:
     """Payload and attachment of a publication of several messages: the head of each, and when it was published."""
     payload = encode_many([head for head, _ in gathered])
     times = [seconds for _, seconds in gathered]
-    return payload, _encode_origin(_Origin(sender.host, sender.node, sender.node_id, times[0], [len(payload)], times))
+    origin = _Origin(sender.host, sender.node, sender.node_id, times[0], [len(payload)], times, False, number)
+    return payload, _encode_origin(origin)
 
 
 class Unpacked(NamedTuple):
@@ -132,10 +135,10 @@ def count(attachment: bytes | None) -> int:
         return 1
 
 
-def sender_id(attachment: bytes | None) -> str:
-    """The id of the node that published; empty, if no labc node did."""
+def identity(attachment: bytes | None) -> tuple[str, int]:
+    """The id of the node that published, and the number of the publication; empty and 0, if no labc node did."""
     origin = None if attachment is None else _origin(attachment)
-    return "" if origin is None else origin.node_id
+    return ("", 0) if origin is None else (origin.node_id, origin.number)
 
 
 def _origin(attachment: bytes) -> _Origin | None:

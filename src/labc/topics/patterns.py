@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from labc.directory import Scope, matches
 from labc.fabric import Declared, Medium, Publication
-from labc.topics.message import count
+from labc.topics.message import count, identity
+from labc.topics.repeats import Repeats
 from labc.topics.stream import Inflow
 from labc.topics.subscription import Delivery
 
@@ -25,6 +26,7 @@ class _Pattern:
     sinks: list[Sink] = field(default_factory=list)
     declared: Declared | None = None
     dropped_before: Callable[[], int] = lambda: 0
+    repeats: Repeats = field(default_factory=Repeats)
 
 
 class Patterns:
@@ -68,4 +70,5 @@ class Patterns:
 
     def _arrived(self, pattern: _Pattern, publications: list[Publication]) -> None:
         for publication in publications:
-            self._put(pattern.sinks, publication)
+            if pattern.repeats.is_new(*identity(publication.attachment)):
+                self._put(pattern.sinks, publication)

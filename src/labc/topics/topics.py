@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -19,7 +20,7 @@ from labc.topics.asking import ask_for_last, forget_everywhere
 from labc.topics.gathering import SMALL, Gathered, Gathering
 from labc.topics.holders import Holders
 from labc.topics.keeping import Give, Keeping
-from labc.topics.message import BATCH, Message, Sender, is_time, pack, pack_many, sender_id, unpack
+from labc.topics.message import BATCH, Message, Sender, identity, is_time, pack, pack_many, unpack
 from labc.topics.nearby import Near, Nearby
 from labc.topics.patterns import Patterns, Sink, scope_of
 from labc.topics.recalling import HELD_AGAIN, Feed, Recalling
@@ -105,6 +106,8 @@ class Topics:
         self._gathering = Gathering(asyncio.get_running_loop(), self._send)
         self.keeping = Keeping(here, settings, fabric)
         self._recalling = Recalling(fabric)
+        self._numbers = itertools.count(1)
+        """Of what goes over the fabric and to other sites: it might come twice."""
         self.published = 0
         self.undecodable = 0
         self.refused = 0
@@ -178,7 +181,7 @@ class Topics:
         key = medium.keys.topic(topic)
         if body.buffers or len(body.head) > SMALL:
             self._gathering.flush(key)
-            medium.publish(key, *pack(self._sender, seconds, body))
+            medium.publish(key, *pack(self._sender, seconds, body, number=next(self._numbers)))
         else:
             self._gathering.put(key, body.head, seconds)
 
@@ -186,7 +189,7 @@ class Topics:
         self._gathering.flush(key)
         self._fabric.wait_for_room(len(body.head) + sum(buffer.nbytes for buffer in body.buffers))
         with self.keeping.turn() as seconds:  # in which nobody waits, as the loop needs its turn, too
-            payload, attachment = pack(self._sender, seconds, body, retain=True)
+            payload, attachment = pack(self._sender, seconds, body, retain=True, number=next(self._numbers))
             self.keeping.keep(Kept(topic, seconds, payload, attachment))
             self._fabric.publish(key, payload, attachment, may_wait=False)
         return seconds
@@ -228,11 +231,12 @@ class Topics:
 
     def _send(self, key: str, gathered: Gathered) -> None:
         medium = self._wide if self._wide and key.startswith(f"{self._wide.keys.base}/") else self._fabric
+        number = next(self._numbers)
         if len(gathered) == 1:
             head, seconds = gathered[0]
-            medium.publish(key, *pack(self._sender, seconds, Body(head)))
+            medium.publish(key, *pack(self._sender, seconds, Body(head), number=number))
         else:
-            medium.publish(key, *pack_many(self._sender, gathered), BATCH)
+            medium.publish(key, *pack_many(self._sender, gathered, number), BATCH)
 
     async def publish_rest(
         self, published: Published, topic: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float
@@ -429,7 +433,7 @@ class Topics:
 
     def _arrived_from_away(self, sinks: Sequence[Sink], publication: Publication) -> None:
         """Over a router. What a node of this site published has come on the fabric as well."""
-        sender = sender_id(publication.attachment)
+        sender, _ = identity(publication.attachment)
         if self._wide and sender != self._here.id and not (sender and self._is_of_this_site(sender)):
             self._take(sinks, self._wide.keys.parse_topic(publication.key), publication)
 
