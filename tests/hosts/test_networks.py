@@ -102,6 +102,28 @@ labc.register(long)
     assert outcome["ended"] - killed < 2.3, "its heartbeats would take 2.5 s"
 
 
+def test_a_relayed_lane_gives_way_to_a_direct_one(make_lab: MakeLab, start: Start, network: str) -> None:
+    lab = make_lab(2)
+    for host in lab.hosts:
+        host.block_tcp(all_but=root_ports(network))
+    a, b = start_all(start, lab.hosts)
+    a.exec("labc.register(lambda x: x, name='echo')")
+    b.exec("labc.register(lambda x: -x, name='minus')")
+    assert b.eval("labc.call('echo', 1)") == 1
+    kinds = "sorted(lane.kind for lane in labc.blocking.portal.node().rooms()._pool.lanes() if not lane.one_way)"
+    assert (a.eval(kinds), b.eval(kinds)) == (["relay"], ["relay"])
+    for host in lab.hosts:
+        host.clear_firewall()
+    b.eval(f"until(lambda: 'tcp' in {kinds})", timeout=20)
+    lanes = "labc.blocking.portal.node().rooms()._pool._lanes.values()"
+    a.eval(f"until(lambda: [lane.kind for lane in {lanes}] == ['tcp'])")
+    assert a.eval("labc.call('minus', 2)") == -2
+    assert b.eval("[labc.call('echo', n) for n in range(50)]") == list(range(50))
+    for agent in (a, b):  # and the other one goes, when nobody uses it
+        agent.eval(f"until(lambda: {kinds} == ['tcp'], 20)", timeout=25)
+    assert b.eval("labc.call('echo', 3)") == 3
+
+
 def test_a_lossy_network_only_slows(make_lab: MakeLab, start: Start) -> None:
     lab = make_lab(2)
     for host in lab.hosts:

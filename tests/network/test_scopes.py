@@ -247,6 +247,7 @@ def test_a_killed_narrow_subscriber_is_forgotten(three: list[Agent]) -> None:
     me, mate, neighbour = three
     for agent in (me, mate):
         agent.exec("labc.subscribe(received.append, topic='n', scope='host')")
+    knows(neighbour, 2)
     neighbour.exec("labc.publish('n', 0)")
     mate.program.kill()
     neighbour.exec("for number in range(1, 50): labc.publish('n', number); time.sleep(0.002)")

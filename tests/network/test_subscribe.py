@@ -509,29 +509,30 @@ def test_a_publication_that_comes_twice_is_taken_once(network: str) -> None:
 
 
 def test_each_publication_of_a_node_has_a_number_of_its_own(network: str) -> None:
-    async def check() -> list[int]:
-        found: dict[str, list[tuple[str, int]]] = {"small": [], "large": [], "kept": []}
-        complete = asyncio.Event()
+    async def check() -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        came = asyncio.Event()
 
         def take(publications: list[Publication]) -> None:
-            for each in publications:
-                found[each.key.rpartition("/")[2]].append(identity(each.attachment))
-            if len(found["large"]) == len(found["kept"]) == 50:
-                complete.set()
+            found.extend(identity(each.attachment) for each in publications)
+            came.set()
 
         async with Node(name="publisher") as publisher, Node(name="subscriber") as subscriber:
             fabric = subscriber.rooms().fabric
             await fabric.subscribe(fabric.keys.topic("**"), take, 1000)
             await fabric.spread()
-            for number in range(50):
-                await publisher.publish("small", number)
-                await publisher.publish("large", bytes(100_000))
-                await publisher.publish("kept", number, retain=True)
-            await complete.wait()
-            assert {node_id for identities in found.values() for node_id, _ in identities} == {publisher.id}
-        return [number for identities in found.values() for _, number in identities]
+            for value, retain in [(1, False), (bytes(100_000), False), (bytes(1_000_000), False), (2, True), (3, True)]:
+                came.clear()
+                await publisher.publish("t", value, retain=retain)
+                await came.wait()
+            for number in range(100):  # they travel together
+                await publisher.publish("together", number)
+            while len(found) < 7:
+                came.clear()
+                await came.wait()
+            assert {node_id for node_id, _ in found} == {publisher.id}
+        return found
 
-    numbers = asyncio.run(asyncio.wait_for(check(), 20))
-    assert len(numbers) > 100
-    assert 0 not in numbers
-    assert len(set(numbers)) == len(numbers)
+    found = asyncio.run(asyncio.wait_for(check(), 20))
+    assert all(number > 0 for _, number in found)
+    assert len(set(found)) == len(found)

@@ -120,6 +120,11 @@ class Connector:
         self._surroundings.doubt(node.id)
         return PeerLostError(str(node), reason, ran="no")
 
+    async def connect_directly(self, node: NodeRecord) -> Lane:
+        """Without the relay. Raises LabcError, OSError, TimeoutError: no way leads there."""
+        async with asyncio.timeout(self._settings.connect_timeout):
+            return await self._direct(node)
+
     async def _direct(self, node: NodeRecord) -> Lane:
         same_host = node.host_id == self._host_id
         if same_host and ABSTRACT_SOCKETS:

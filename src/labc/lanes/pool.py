@@ -19,6 +19,7 @@ from labc.lanes.connector import Connector, Surroundings
 from labc.lanes.direct import POSSIBLE as DIRECT_POSSIBLE
 from labc.lanes.direct import DirectLane, check_it_is_the_sockets
 from labc.lanes.directs import DirectLanes
+from labc.lanes.improving import Improving
 from labc.lanes.lane import Lane
 from labc.lanes.listener import Listener
 from labc.lanes.relays import Relays
@@ -85,6 +86,7 @@ class Pool:
         self._relays = Relays(surroundings.relay, self._accept)
         ways = Ways(settings.interfaces)
         self._connector = Connector(here.host_id, settings, surroundings, self._relays, self._new_lane, self._tls, ways)
+        self._improving = Improving(self._connector.connect_directly)
         self.direct = DirectLanes(
             settings,
             self._greeting,
@@ -114,6 +116,7 @@ class Pool:
         if self._tidying:
             self._tidying.cancel()
         self._closed = True
+        self._improving.close()
         for task in (*self._connecting.values(), *self._reassuring.values()):
             task.cancel()
         for lane in list(self._all):
@@ -165,7 +168,7 @@ class Pool:
         task = self._connecting.get(node.id)
         if task is None or task.done():  # done, and its lane closed already
             task = self._connecting[node.id] = self._loop.create_task(self._connector.connect(node))
-            task.add_done_callback(lambda done: self._connected(node.id, done))
+            task.add_done_callback(lambda done: self._connected(node, done))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -283,7 +286,7 @@ class Pool:
             return
         key = lane.peer.node_id, lane.within_host
         current = self._lanes.get(key)
-        if current is None or not current.usable:
+        if current is None or not current.usable or (current.kind == "relay" and lane.kind != "relay"):
             self._lanes[key] = lane
 
     def requested(self, lane: Lane, event: Requested) -> None:
@@ -351,11 +354,13 @@ class Pool:
         if timer := self._expected.pop(lane, None):
             timer.cancel()
 
-    def _connected(self, node_id: str, task: asyncio.Task[Lane]) -> None:
-        if self._connecting.get(node_id) is task:
-            del self._connecting[node_id]
-        if not task.cancelled():
-            task.exception()  # those who wait see it
+    def _connected(self, node: NodeRecord, task: asyncio.Task[Lane]) -> None:
+        if self._connecting.get(node.id) is task:
+            del self._connecting[node.id]
+        if task.cancelled() or task.exception():  # those who wait see it
+            return
+        if task.result().kind == "relay" and not self._closed:
+            self._improving.begin(node, task.result())
 
     def _accept(self) -> Lane:
         lane = self._new_lane()

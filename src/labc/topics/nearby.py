@@ -76,7 +76,7 @@ class Nearby:
     # Those of this node.
 
     async def add(self, near: Near) -> None:
-        """In effect on this host when :meth:`Fabric.spread` returns after it."""
+        """In effect some milliseconds after the host's root knows of it: each publisher has to hear of it as well."""
         self._own = [*self._own, near]
         await self._announce(near)
 
