@@ -14,6 +14,7 @@
     ├── CarryError             (TypeError)        a value that can't be carried over the network
     ├── OverloadedError        (RuntimeError)     a bound was reached; nothing ran
     ├── RefusedError           (PermissionError)  the settings of a node don't allow it; nothing ran
+    ├── FilesError             (RuntimeError)     a share or a file that can't be had
     ├── NameInvalidError       (ValueError)       a name, topic or pattern that can't be used
     ├── SettingsError          (ValueError)       a setting with a bad value
     ├── MembershipError        (RuntimeError)     the key of a network can't be used, made, got or given
@@ -29,8 +30,8 @@ Every error carries fields and builds its own message from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 Ran = Literal["no", "maybe", "yes"]
 """What is known of a remote function that gave no result: it did not run, it may have, it did."""
@@ -165,6 +166,18 @@ class RefusedError(LabcError, PermissionError):
         self.where = where
         self.rule = rule
         super().__init__(f"{where} does not allow {who} to {verb} {name!r}: {rule}")
+
+
+class FilesError(LabcError, RuntimeError):
+    """A share or a path that can't be used, or files that did not arrive: ``failed`` says why, by their paths.
+
+    ``summary`` is what became of the others, if any files were on their way.
+    """
+
+    def __init__(self, text: str, failed: Mapping[str, str] | None = None, summary: Any = None) -> None:
+        self.failed = dict(failed or {})
+        self.summary = summary
+        super().__init__(text)
 
 
 class NameInvalidError(LabcError, ValueError):

@@ -17,8 +17,8 @@ from typing import Any, Self
 from labc.errors import ClosedError, LabcError
 from labc.files import rawio
 from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of
-from labc.files.folder import UNFINISHED, Folder
-from labc.files.paths import shown
+from labc.files.folder import Folder
+from labc.files.paths import UNFINISHED, shown
 from labc.files.pieces import Entry
 
 _HEAD = struct.Struct(f"<8sQqQ{DIGEST}s")

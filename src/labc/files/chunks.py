@@ -10,6 +10,7 @@ Two files with the same bytes have the same digest, wherever they are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +37,28 @@ def digest_of(data: Any) -> bytes:
 def digest_of_all(digests: Iterable[bytes]) -> bytes:
     """Of a file, by those of its chunks. One of no bytes has no chunks."""
     return digest_of(b"".join(digests))
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """Of a file of this computer, as ``files.checksum`` tells it of one of a share: equal for the same bytes.
+
+    32 hexadecimal digits, of XXH3-128 over those of its parts of 1 MiB. It finds what was spoiled, and not what
+    somebody has forged.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        return digest_of_all(digest_of(chunk) for chunk in iter(lambda: _filled(file), b"")).hex()
+
+
+def _filled(file: Any) -> bytes:
+    """The next chunk; a shorter one only at the end of the file."""
+    parts, missing = [], CHUNK
+    while missing and (data := file.read(missing)):
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)
 
 
 def count_chunks(size: int) -> int:

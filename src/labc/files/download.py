@@ -2,152 +2,107 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
 
-from labc.errors import ProtocolError
+from labc.errors import ClosedError, NotFoundError, PeerLostError, ProtocolError
+from labc.files.choosing import How
 from labc.files.fetching import Connection, Fetching, Summary
 from labc.files.folder import Folder
-from labc.files.pieces import Chunk, Entry, Failed, Ready, Sent, Waiting, packed, unpacked, unpacked_entries
+from labc.files.order import Order, Remote, pauses
+from labc.files.pieces import (
+    Chunk,
+    Entry,
+    Failed,
+    Missing,
+    Ready,
+    Sent,
+    Status,
+    Waiting,
+    packed,
+    packed_path,
+    unpacked,
+    unpacked_entries,
+)
 
 LIST, READ = "core.files.list", "core.files.read"
 
-_TRIES = 3
-"""How often a connection is made again that brings nothing."""
-_WAIT = 0.5
-"""Seconds before the next try; then twice as long."""
 
-
-class Remote(Protocol):
-    """The node that has the share. For threads."""
-
-    def stream(self, name: str, *args: Any) -> Any:
-        """What a generator there gives, to iterate over; with ``close()``, for any thread."""
-
-    def outgoing(self, values: Iterable[Any]) -> Any:
-        """Values that are sent one by one."""
-
-
-class Download:
-    """One order. :meth:`run` does it; the rest is for other threads."""
+class Download(Order):
+    """``target_of`` the path of a file in the share is its path in the folder. ``wanted(path)``: whether it is, of
+    those that are chosen."""
 
     def __init__(
         self,
         remote: Remote,
         share: str,
-        how: str,
-        what: Any,
+        how: How,
+        what: str | Sequence[str],
         folder: Folder,
         target_of: Callable[[str], str],
         connections: int,
+        wanted: Callable[[str], bool] = lambda path: True,
     ) -> None:
-        self._remote = remote
+        super().__init__(remote, connections)
         self._share = share
         self._how = how
-        self._what = what
-        self._connections = connections
+        self._what = what if isinstance(what, str) else [packed_path(path) for path in what]
+        self._wanted = wanted
         self._fetching = Fetching(folder, target_of)
-        self._lock = threading.Lock()
-        self._streams: set[Any] = set()
-        self._stopping = threading.Event()
-        self._running = 0
-        self._listing_failed: BaseException | None = None
 
-    def run(self) -> Summary:
-        """Returns when all files are there, or can't be.
-
-        Raises:
-            LabcError: they could not even be listed.
-        """
-        self._running = self._connections
-        threads = [threading.Thread(target=self._list, name="labc files list", daemon=True)]
-        for _ in range(self._connections):
-            threads.append(threading.Thread(target=self._connect, name="labc files", daemon=True))
-        try:
-            for thread in threads:
-                thread.start()
-            self._fetching.wait()
-        except BaseException:  # Ctrl-C
-            self.stop("it was interrupted")
-            raise
-        finally:
-            self._close_streams()
-            for thread in threads:
-                thread.join()
-        if self._listing_failed is not None:
-            raise self._listing_failed
-        return self._fetching.summary
-
-    def stop(self, why: str) -> None:
-        """What has not come has failed. From any thread."""
-        self._fetching.give_up(why)
-        self._close_streams()
+    def status(self) -> Status:
+        return self._fetching.status()
 
     # Within.
 
-    def _list(self) -> None:
+    def _lead(self) -> None:
         self._fetching.plan(self._entries())
 
-    def _entries(self) -> Iterator[Entry]:
-        try:
-            for rows in self._opened(LIST, self._share, self._how, self._what):
-                yield from unpacked_entries(rows)
-        except Exception as error:  # whatever it is, it is told where it was ordered
-            if not self._fetching.is_over:
-                self._listing_failed = error
-
-    def _connect(self) -> None:
-        tries, problem = 0, "all connections were lost"
-        while not self._fetching.is_over:
-            connection, came = Connection(), 0
+    def _entries(self) -> Iterator[Entry | Missing]:
+        """What ends the list before its time is raised when those that it told have come."""
+        told, problem = False, Exception()
+        for pause in (*pauses(), None):
             try:
-                tasks = map(packed, self._fetching.tasks(connection))
-                for values in self._opened(READ, self._share, self._remote.outgoing(tasks)):
-                    came += self._came(connection, values)
-                break  # there is nothing left to ask for
-            except Exception as error:  # also of a peer that makes no sense
-                problem = str(error)
-            finally:
-                self._fetching.lost(connection)
-            tries = 1 if came else tries + 1
-            if tries >= _TRIES:
+                for rows in self._opened(LIST, self._share, self._how, self._what):
+                    told = True
+                    yield from (entry for entry in unpacked_entries(rows) if self._wanted(entry.path))
+                return
+            except Exception as error:
+                problem = error
+            if told or pause is None or not isinstance(problem, NotFoundError | PeerLostError):
                 break
-            self._stopping.wait(_WAIT * 2 ** (tries - 1))
-        with self._lock:
-            self._running -= 1
-            is_last = not self._running
-        if is_last and not self._fetching.is_over:
-            self._fetching.give_up(problem)
+            self._stopping.wait(pause)
+        if not self._is_over:
+            self._failed = problem
 
-    def _came(self, connection: Connection, values: Any) -> bool:
-        """Whether it was anything of a file."""
-        piece = unpacked(values)
-        if isinstance(piece, Chunk | Sent | Failed):
-            self._fetching.came(connection, piece)
-            return True
-        if isinstance(piece, Ready):
-            self._fetching.ready(connection)
-        elif not isinstance(piece, Waiting):
-            raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
-        return False
-
-    def _opened(self, name: str, *args: Any) -> Iterator[Any]:
-        """The values of a stream, which is closed when all is over."""
-        stream = self._remote.stream(name, *args)
-        with self._lock:
-            self._streams.add(stream)
+    def _connect(self, came: Callable[[], None]) -> None:
+        connection = Connection()
+        tasks = map(packed, self._fetching.tasks(connection))
         try:
-            if not self._stopping.is_set():
-                yield from stream
+            for values in self._opened(READ, self._share, self.remote.outgoing(tasks)):
+                piece = unpacked(values)
+                if isinstance(piece, Chunk | Sent | Failed):
+                    self._fetching.came(connection, piece)
+                    came()
+                elif isinstance(piece, Ready):
+                    self._fetching.ready(connection)
+                elif isinstance(piece, Waiting):
+                    self._fetching.waits(connection)
+                else:
+                    raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
+            if not self._is_over:
+                raise ClosedError("the other end has closed the connection")
         finally:
-            with self._lock:
-                self._streams.discard(stream)
-            stream.close()
+            self._fetching.lost(connection)
 
-    def _close_streams(self) -> None:
-        self._stopping.set()
-        with self._lock:
-            streams = list(self._streams)
-        for stream in streams:
-            stream.close()
+    @property
+    def _is_over(self) -> bool:
+        return self._fetching.is_over
+
+    def _wait(self) -> None:
+        self._fetching.wait()
+
+    def _give_up(self, why: str) -> None:
+        self._fetching.give_up(why)
+
+    def _summary(self) -> Summary:
+        return self._fetching.summary

@@ -7,18 +7,18 @@ file that it is for. So many small files are spread over the connections, and a 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from labc.errors import LabcError, ProtocolError
+from labc.errors import FilesError, LabcError, ProtocolError
 from labc.files.arrival import Arrival
 from labc.files.chunks import CHUNK, count_chunks, length_of, parts_of
-from labc.files.folder import Folder
-from labc.files.paths import PathRefusedError, shown
-from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
-from labc.files.sending import problem_of
+from labc.files.folder import Folder, problem_of
+from labc.files.paths import shown
+from labc.files.pieces import Chunk, Entry, Failed, Missing, Sent, Status, Wanted
 
 _PART = 4
 """Chunks of a large file that are asked for together."""
@@ -60,6 +60,7 @@ class _File:
         self.arrival: Arrival | None = None
         self.parts = 0
         """That have not come."""
+        self.bytes_to_come = 0
         self.over = False
         """Whether it is there, or has failed."""
 
@@ -76,6 +77,8 @@ class Connection:
         self.bytes = 0
         self.ready = False
         """Whether it is served. Before, it takes no tasks: others would wait for what it does not do."""
+        self.waits = False
+        """Whether it waits for its turn to be."""
         self.ended = False
 
 
@@ -91,7 +94,9 @@ class Fetching:
         self._tasks: deque[Wanted] = deque()
         self._files: dict[int, _File] = {}
         self._numbers = 0
+        self._bytes_to_come = 0
         self._large = 0
+        self._connections: set[Connection] = set()
         self._listing = True
         self._beginning = 0
         """Files that are begun again."""
@@ -99,7 +104,7 @@ class Fetching:
 
     # What is wanted.
 
-    def plan(self, entries: Iterable[Entry]) -> None:
+    def plan(self, entries: Iterable[Entry | Missing]) -> None:
         """Put the tasks together; returns when the last ones are. In a thread of its own."""
         try:
             for entry in entries:
@@ -107,13 +112,24 @@ class Fetching:
                     self._changed.wait_for(lambda: len(self._tasks) < _READY or self._given_up is not None)
                     if self._given_up is not None:
                         break
-                self._begin(entry, tries=1)
+                if isinstance(entry, Missing):
+                    self._note(entry.path, entry.text)
+                elif entry.is_folder:
+                    self._make_folder(entry.path.removesuffix("/"))
+                else:
+                    self._begin(entry, tries=1)
         except Exception as error:  # whatever it is, what is not listed must not be taken for done
             self.give_up(f"the list of files ended: {error}")
         finally:
             with self._changed:
                 self._listing = False
                 self._changed.notify_all()
+
+    def _make_folder(self, path: str) -> None:
+        try:
+            self._folder.make(self._target_of(path))
+        except (OSError, LabcError) as error:
+            self._note(path, error)
 
     def _begin(self, entry: Entry, tries: int) -> None:
         try:
@@ -139,8 +155,11 @@ class Fetching:
         except Exception as error:  # whatever it is, the others go on
             self._note(entry.path, error)
             return
-        parts = parts_of(file.arrival.missing, _PART) if file.arrival is not None else []
+        missing = file.arrival.missing if file.arrival is not None else []
+        parts = parts_of(missing, _PART)
         with self._changed:
+            file.bytes_to_come = sum(length_of(chunk, entry.size) for chunk in missing) if file.is_large else entry.size
+            self._bytes_to_come += file.bytes_to_come
             number = self._numbers
             self._numbers += 1
             self._files[number] = file
@@ -159,7 +178,7 @@ class Fetching:
     def _is_there(self, file: _File) -> bool:
         try:
             there = self._folder.entry(file.target)
-        except (OSError, PathRefusedError):
+        except (OSError, FilesError):
             return False
         return (there.size, there.modified) == (file.entry.size, file.entry.modified)
 
@@ -182,10 +201,17 @@ class Fetching:
                 self._changed.notify_all()
             yield task
 
+    def waits(self, connection: Connection) -> None:
+        """It is not served yet."""
+        with self._changed:
+            self._connections.add(connection)
+            connection.waits = True
+
     def ready(self, connection: Connection) -> None:
         """It is served from now on."""
         with self._changed:
-            connection.ready = True
+            self._connections.add(connection)
+            connection.ready, connection.waits = True, False
             self._changed.notify_all()
 
     def came(self, connection: Connection, piece: Chunk | Sent | Failed) -> None:
@@ -204,15 +230,14 @@ class Fetching:
             if isinstance(piece, Chunk):
                 self._arrival(file).put(piece.chunk, piece.data, piece.digest)
                 with self._changed:
-                    self.summary.bytes += length_of(piece.chunk, file.entry.size)
+                    self._count(file, length_of(piece.chunk, file.entry.size))
                 return
             if isinstance(piece, Failed):
                 self._failed(piece, file)
             else:
                 self._sent(piece, file)
         except (OSError, LabcError) as error:
-            if self._end(piece.number, file):
-                self._note(file.entry.path, error)
+            self._end(piece.number, file, problem_of(error, file.entry.path))
         if not isinstance(piece, Chunk):
             self._done(connection)
 
@@ -220,6 +245,7 @@ class Fetching:
         """It brings no more: others take what it had under way."""
         with self._changed:
             connection.ended = True
+            self._connections.discard(connection)
             self._tasks.extendleft(task for task in reversed(connection.tasks) if task.number in self._files)
             connection.tasks.clear()
             self._changed.notify_all()
@@ -235,10 +261,33 @@ class Fetching:
             self._tasks.clear()
             self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Returns when all is done."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether all is done; returns then, or after so many seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self.is_over)
+            return self._changed.wait_for(lambda: self.is_over, timeout)
+
+    # How far it is.
+
+    def status(self) -> Status:
+        """At this moment."""
+        with self._changed:
+            summary, files = self.summary, self._files.values()
+            return Status(
+                files=summary.files,
+                bytes=summary.bytes,
+                skipped=summary.skipped,
+                failed=len(summary.failed),
+                under_way=len(files),
+                bytes_to_come=self._bytes_to_come,
+                listed=not self._listing,
+                large=[(f.entry.path, f.entry.size - f.bytes_to_come, f.entry.size) for f in files if f.is_large],
+                waiting=sum(connection.waits for connection in self._connections),
+            )
+
+    def failures(self, after: int) -> list[tuple[str, str]]:
+        """Those files that have failed, with the reasons, but for so many that failed first."""
+        with self._changed:
+            return list(itertools.islice(self.summary.failed.items(), after, None))
 
     # Within.
 
@@ -263,6 +312,14 @@ class Fetching:
                 connection.bytes -= self._bytes_of(connection.tasks.popleft())
             self._changed.notify_all()
 
+    def _count(self, file: _File, length: int) -> None:
+        """So many bytes have come. A chunk may come twice, when a connection was lost after it."""
+        self.summary.bytes += length
+        if not file.over:
+            come = min(length, file.bytes_to_come)
+            file.bytes_to_come -= come
+            self._bytes_to_come -= come
+
     def _arrival(self, file: _File) -> Arrival:
         if file.arrival is None:  # a small one is opened when it comes, so that not too many are open
             file.arrival = Arrival(self._folder, file.target, file.entry)
@@ -275,9 +332,9 @@ class Fetching:
             is_last = not file.parts
         if piece.digest is not None:
             self._arrival(file).finish(piece.digest)
-            self._end(piece.number, file)
-            with self._changed:
+            with self._changed:  # before the end of the last one, which is the end of all
                 self.summary.files += 1
+            self._end(piece.number, file)
         elif is_last:
             with self._changed:
                 file.parts = 1
@@ -299,12 +356,15 @@ class Fetching:
                 self._beginning -= 1
                 self._changed.notify_all()
 
-    def _end(self, number: int, file: _File) -> bool:
+    def _end(self, number: int, file: _File, problem: str | None = None) -> bool:
         """False: it had ended already."""
         with self._changed:
             if file.over:
                 return False
+            if problem is not None:  # before the end of the last one, which is the end of all
+                self._note(file.entry.path, problem)
             file.over = True
+            self._bytes_to_come -= file.bytes_to_come
             self._files.pop(number, None)
             self._tasks = deque(task for task in self._tasks if task.number != number) if file.parts else self._tasks
             if file.is_large:

@@ -15,7 +15,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from labc.files.paths import PathRefusedError, checked, shown
+from labc.errors import FilesError
+from labc.files.paths import UNFINISHED, checked, shown
 from labc.files.patterns import Selection, by_glob
 from labc.files.pieces import Entry
 
@@ -26,9 +27,6 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) |
 _LINKS = 16
 _OF_THIS_PROGRAM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What says nothing of the file that was to be opened."""
-
-UNFINISHED = ".labc-part-"
-"""With which the names begin of what is on its way in. They are not listed."""
 
 
 class Spot:
@@ -91,13 +89,13 @@ class Folder:
         """A descriptor for reading; the caller closes it.
 
         Raises:
-            PathRefusedError: it leads out, or is no plain file.
+            FilesError: it leads out, or is no plain file.
             OSError: it is not there, or can't be read.
         """
         descriptor = self._opened(checked(path, windows=_WINDOWS), path)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PathRefusedError(f"{shown(path)} is no plain file")
+                raise FilesError(f"{shown(path)} is no plain file")
         except BaseException:
             os.close(descriptor)
             raise
@@ -112,12 +110,13 @@ class Folder:
             os.close(descriptor)
 
     def entries(self, wanted: Selection, below: str = "") -> Iterator[Entry]:
-        """Those files that are wanted and may be read, in the order of their paths. ``below``: only in that folder.
+        """Those files that are wanted and may be read, and empty folders, in the order of their paths. ``below``: only
+        in that folder.
 
         What goes away meanwhile is left out.
 
         Raises:
-            PathRefusedError: ``below`` leads out of the share.
+            FilesError: ``below`` leads out of the share.
             OSError: it, or the share's own folder, is not there, or can't be read.
         """
         try:
@@ -133,12 +132,12 @@ class Folder:
         """The folder in which a file is, or is to be. ``create``: make what is missing of it.
 
         Raises:
-            PathRefusedError: it leads out, or is no file's path.
+            FilesError: it leads out, or is no file's path.
             OSError: the folder is not there, or can't be made.
         """
         names = checked(path, windows=_WINDOWS)
         if not names:
-            raise PathRefusedError(f"{shown(path)} is no path of a file")
+            raise FilesError(f"{shown(path)} is no path of a file")
         if create:
             self._make(names[:-1], path)
         with self._folder(names[:-1], path) as folder:
@@ -148,9 +147,20 @@ class Folder:
         """How many files there are below a folder, and their bytes."""
         files = size = 0
         for entry in self.entries(_ALL, below):
-            files += 1
+            files += not entry.is_folder
             size += entry.size
         return files, size
+
+    def make(self, path: str) -> None:
+        """A folder, with those above it; harmless if it is there.
+
+        Raises:
+            FilesError: it leads out.
+            OSError: it can't be made.
+        """
+        self._make(checked(path, windows=_WINDOWS), path)
+        with self._folder(checked(path, windows=_WINDOWS), path):
+            pass  # it is one, and no file
 
     def free(self) -> int:
         """Bytes on its disk that can be written."""
@@ -160,13 +170,13 @@ class Folder:
         """A file, or the link that is in its place.
 
         Raises:
-            PathRefusedError: it leads out, or is no file.
+            FilesError: it leads out, or is no file.
             OSError: it is not there, or can't be deleted.
         """
         with self.spot(path) as spot:
             mode = spot.stat(spot.name).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-                raise PathRefusedError(f"{shown(path)} is no plain file")
+                raise FilesError(f"{shown(path)} is no plain file")
             spot.remove(spot.name)
             spot.sync()
 
@@ -181,10 +191,10 @@ class Folder:
     def _walk(self, folder: int | str, above: str, wanted: Selection) -> Iterator[Entry]:
         folders = []
         with os.scandir(folder) as found:
-            names = sorted(found, key=lambda each: each.name)
+            names = sorted((each for each in found if not each.name.startswith(UNFINISHED)), key=lambda each: each.name)
+        if not names and above and wanted.takes(above):
+            yield Entry(f"{above}/", 0, 0, False)
         for each in names:
-            if each.name.startswith(UNFINISHED):
-                continue
             path = f"{above}/{each.name}" if above else each.name
             try:
                 checked(path, windows=_WINDOWS)
@@ -196,7 +206,7 @@ class Folder:
                 if error.errno in _OF_THIS_PROGRAM:
                     raise
                 continue  # gone, or not to be read
-            except PathRefusedError:
+            except FilesError:
                 continue
         for name, path in folders:
             if wanted.may_be_below(path):
@@ -254,7 +264,7 @@ class Folder:
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
-        raise PathRefusedError(f"{shown(path)} has too many links in it")
+        raise FilesError(f"{shown(path)} has too many links in it")
 
     def _beyond(self, names: tuple[str, ...], place: int, folder: int, path: str) -> tuple[str, ...]:
         """The names in the share that a link stands for, with those after it."""
@@ -271,7 +281,14 @@ class Folder:
 
     def _check_inside(self, full: str, path: str) -> None:
         if full != self._root and not os.path.normcase(full).startswith(os.path.normcase(self._inside)):
-            raise PathRefusedError(f"{shown(path)} is a link that leads out of its share")
+            raise FilesError(f"{shown(path)} is a link that leads out of its share")
+
+
+def problem_of(error: Exception, path: str) -> str:
+    """One sentence that names the file, and no folder of this computer."""
+    if isinstance(error, OSError):
+        return f"{shown(path)}: {(error.strerror or type(error).__name__).lower()}"
+    return str(error)
 
 
 def entry_of(path: str, about: os.stat_result) -> Entry:
@@ -279,10 +296,10 @@ def entry_of(path: str, about: os.stat_result) -> Entry:
 
 
 def _check_kind(about: os.stat_result, path: str) -> None:
-    """Raises PathRefusedError: it is a pipe, a device or the like, which notices that it is opened."""
+    """Raises FilesError: it is a pipe, a device or the like, which notices that it is opened."""
     mode = about.st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-        raise PathRefusedError(f"{shown(path)} is no plain file")
+        raise FilesError(f"{shown(path)} is no plain file")
 
 
 def _is_link(error: OSError, name: str, folder: int) -> bool:

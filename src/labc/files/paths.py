@@ -10,18 +10,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from labc.errors import LabcError
+from labc.errors import FilesError
 from labc.settings import is_share_name
 
 MAX_BYTES = 4096
 """Of a path, in UTF-8: what Linux takes."""
+UNFINISHED = ".labc-part-"
+"""With which the names begin of what is on its way in. They are nobody's to list, to read or to write."""
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]')
-
-
-class PathRefusedError(LabcError, ValueError):
-    """A path that leads nowhere in its share, or can't be used on this system."""
 
 
 class Place(NamedTuple):
@@ -30,30 +28,33 @@ class Place(NamedTuple):
     share: str
     path: str
     """Empty: the share itself."""
+    inside: bool = False
+    """Whether what is in the folder of this path is meant, and not the folder: it ends with a slash, or is empty."""
 
     def __str__(self) -> str:
         return f"{self.share}:{self.path}"
 
 
 def place(text: str) -> Place:
-    """What ``logs:2026/run.log`` means; one slash after the colon, or at the end, changes nothing.
+    """What ``logs:2026/run.log`` means; one slash after the colon changes nothing.
 
     Raises:
-        PathRefusedError: it is no such text; says what is wrong. The path is not checked, as it may be a pattern.
+        FilesError: it is no such text; says what is wrong. The path is not checked, as it may be a pattern.
     """
     share, colon, path = text.partition(":")
     if not colon:
-        raise PathRefusedError(f"{text!r}: expected a share and a path in it, like 'logs:2026/run.log', or 'logs:'")
+        raise FilesError(f"{text!r}: expected a share and a path in it, like 'logs:2026/run.log', or 'logs:'")
     if not is_share_name(share):
-        raise PathRefusedError(f"{text!r}: {share!r} is not the name of a share")
-    return Place(share, path.removeprefix("/").removesuffix("/"))
+        raise FilesError(f"{text!r}: {share!r} is not the name of a share")
+    path = path.removeprefix("/")
+    return Place(share, path.removesuffix("/"), not path or path.endswith("/"))
 
 
 def checked(path: str, *, windows: bool) -> tuple[str, ...]:
     """The names in a path, none for the share itself; ``windows``: for a system where more is not possible.
 
     Raises:
-        PathRefusedError: it leads out of the share, or could; says how.
+        FilesError: it leads out of the share, or could; says how.
     """
     if not path:
         return ()
@@ -62,7 +63,7 @@ def checked(path: str, *, windows: bool) -> tuple[str, ...]:
     if problem is None and _size(path) > MAX_BYTES:
         problem = f"it is longer than {MAX_BYTES} bytes"
     if problem is not None:
-        raise PathRefusedError(f"the path {shown(path)} is refused: {problem}")
+        raise FilesError(f"the path {shown(path)} is refused: {problem}")
     return names
 
 
@@ -78,6 +79,8 @@ def _problem(name: str, windows: bool) -> str | None:
         return f"it has {name!r} in it"
     if "\0" in name:
         return "it has a null character in it"
+    if name.startswith(UNFINISHED):
+        return f"names that begin with {UNFINISHED!r} are those of files on their way"
     if windows:
         if found := _NOT_ON_WINDOWS.search(name):
             return f"Windows has no names with {found[0]!r}"

@@ -1,4 +1,4 @@
-"""PURE. Which files of a share are meant: a glob, a regular expression, or a list of paths.
+"""PURE. Which files of a share are meant: a glob, or a regular expression.
 
 Globs are those of the shell, on the path within the share: ``*`` and ``?`` stand for letters of one name, ``[a-z]`` for
 one of these, ``**`` for any number of folders. A name that begins with a dot is a name like any other. Files are meant,
@@ -8,10 +8,10 @@ not folders; a path that is no glob, and names a folder, stands for all that is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
-from labc.files.paths import PathRefusedError, shown
+from labc.errors import FilesError
+from labc.files.paths import shown
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -19,61 +19,51 @@ _MAGIC = re.compile(r"[*?[]")
 class Selection:
     """The files of a share that are asked for."""
 
-    def __init__(self, names: tuple[str, ...] | None, whole: re.Pattern[str] | None, paths: frozenset[str]) -> None:
+    def __init__(self, names: tuple[str, ...], whole: re.Pattern[str] | None = None) -> None:
         self._names = names
         self._whole = whole
-        self._paths = paths
 
     def takes(self, path: str) -> bool:
         """Whether a file is one of them."""
         if self._whole is not None:
             return self._whole.fullmatch(path) is not None
-        if self._names is not None:
-            return _matches(tuple(path.split("/")), self._names)
-        return path in self._paths
+        return _matches(tuple(path.split("/")), self._names)
 
     def may_be_below(self, folder: str) -> bool:
         """Whether there can be any in this folder, or below it. Empty: the share itself."""
         if self._whole is not None or not folder:
             return True
-        if self._names is not None:
-            return _may_lead_on(tuple(folder.split("/")), self._names)
-        return any(path.startswith(f"{folder}/") for path in self._paths)
+        return _may_lead_on(tuple(folder.split("/")), self._names)
 
 
 def by_glob(pattern: str) -> Selection:
     """Empty: all.
 
     Raises:
-        PathRefusedError: it can't match anything; says why.
+        FilesError: it can't match anything; says why.
     """
     if not pattern:
-        return Selection(("**",), None, frozenset())
+        return Selection(("**",))
     names = tuple(pattern.split("/"))
     for name in names:
         if name in ("", ".", ".."):
-            raise PathRefusedError(f"the pattern {shown(pattern)} can match nothing: {name!r} is no name")
+            raise FilesError(f"the pattern {shown(pattern)} can match nothing: {name!r} is no name")
         if "**" in name and name != "**":
-            raise PathRefusedError(f"the pattern {shown(pattern)}: '**' stands alone between slashes")
+            raise FilesError(f"the pattern {shown(pattern)}: '**' stands alone between slashes")
         _compiled(name, pattern)
-    return Selection(names if is_pattern(pattern) else (*names, "**"), None, frozenset())
+    return Selection(names if is_pattern(pattern) else (*names, "**"))
 
 
 def by_regex(expression: str) -> Selection:
     """On the whole path within the share. For one's own expressions: there are some that take for ever.
 
     Raises:
-        PathRefusedError: it is no regular expression; says where the mistake is.
+        FilesError: it is no regular expression; says where the mistake is.
     """
     try:
-        return Selection(None, re.compile(expression), frozenset())
+        return Selection((), re.compile(expression))
     except re.error as error:
-        raise PathRefusedError(f"the regular expression {shown(expression)}: {error}") from None
-
-
-def by_paths(paths: Iterable[str]) -> Selection:
-    """Just these."""
-    return Selection(None, None, frozenset(paths))
+        raise FilesError(f"the regular expression {shown(expression)}: {error}") from None
 
 
 def is_pattern(text: str) -> bool:
@@ -82,7 +72,9 @@ def is_pattern(text: str) -> bool:
 
 
 def fixed_part(pattern: str) -> str:
-    """The folders before the first name that is a pattern: where to begin to look."""
+    """The folders before the first name that is a pattern: where to begin to look. All of it, if none is."""
+    if not is_pattern(pattern):
+        return pattern
     names = pattern.split("/")
     fixed = []
     for name in names[:-1]:
@@ -157,7 +149,7 @@ class _Name:
 
 @lru_cache(maxsize=1024)
 def _compiled(name: str, pattern: str) -> _Name:
-    """Of one name of a glob. Raises PathRefusedError: a bracket is not closed."""
+    """Of one name of a glob. Raises FilesError: a bracket is not closed."""
     parts: list[re.Pattern[str] | None] = []
     at = 0
     while at < len(name):
@@ -170,7 +162,7 @@ def _compiled(name: str, pattern: str) -> _Name:
         elif letter == "[":
             end = name.find("]", at + 1 + (name[at : at + 1] == "!"))
             if end < 0:
-                raise PathRefusedError(f"the pattern {shown(pattern or name)}: the bracket in {name!r} is not closed")
+                raise FilesError(f"the pattern {shown(pattern or name)}: the bracket in {name!r} is not closed")
             parts.append(re.compile(_letters(name[at:end])))
             at = end + 1
         else:

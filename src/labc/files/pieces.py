@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ MAX_SIZE = 1 << 44
 
 
 class Entry(NamedTuple):
-    """A file of a share, as it was when it was looked at."""
+    """A file of a share, as it was when it was looked at; or an empty folder, whose path ends with a slash."""
 
     path: str
     size: int
@@ -23,6 +23,18 @@ class Entry(NamedTuple):
     modified: int
     """Nanoseconds since 1970, UTC."""
     executable: bool
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+
+class Missing(NamedTuple):
+    """A file that was asked for by its path, and can't be had."""
+
+    path: str
+    text: str
+    """Why: a sentence that names it."""
 
 
 class Wanted(NamedTuple):
@@ -76,7 +88,49 @@ class Ready(NamedTuple):
     """It is its turn: what is asked for is answered."""
 
 
-Piece = Wanted | Chunk | Sent | Failed | Waiting | Ready
+# What the receiving end of an upload tells of it as a whole.
+
+
+class Opened(NamedTuple):
+    """Files can be sent from now on."""
+
+
+class Status(NamedTuple):
+    """How far an order has come."""
+
+    files: int = 0
+    """That have come."""
+    bytes: int = 0
+    """That have come."""
+    skipped: int = 0
+    """Files that were there already."""
+    failed: int = 0
+    under_way: int = 0
+    """Files that are known of, and have neither come nor failed."""
+    bytes_to_come: int = 0
+    """Of these."""
+    listed: bool = False
+    """Whether all are known of."""
+    large: Sequence[tuple[str, int, int]] = ()
+    """Of the files of several chunks that are under way: path, bytes that are there, size."""
+    waiting: int = 0
+    """Connections that wait for their turn."""
+
+
+class Failures(NamedTuple):
+    """Files that did not arrive, and why."""
+
+    rows: list[tuple[Any, str]]
+
+
+class Over(NamedTuple):
+    """No more comes of it."""
+
+    stopped: str
+    """Why it ended before its time, if it did."""
+
+
+Piece = Wanted | Chunk | Sent | Failed | Waiting | Ready | Opened | Status | Failures | Over
 _KINDS: dict[str, Any] = {
     "want": Wanted,
     "chunk": Chunk,
@@ -84,6 +138,10 @@ _KINDS: dict[str, Any] = {
     "failed": Failed,
     "wait": Waiting,
     "ready": Ready,
+    "opened": Opened,
+    "status": Status,
+    "failures": Failures,
+    "over": Over,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -93,6 +151,8 @@ def packed(piece: Piece) -> list[Any]:
     values: list[Any] = list(piece)
     if isinstance(piece, Wanted):
         values[1] = packed_path(piece.path)
+    elif isinstance(piece, Status):
+        values[7] = [[packed_path(path), *rest] for path, *rest in piece.large]
     return [_NAMES[type(piece)], *values]
 
 
@@ -102,6 +162,8 @@ def unpacked(values: Any) -> Piece:
         kind, *rest = values
         if kind == "want":
             rest[1] = unpacked_path(rest[1])
+        elif kind == "status":
+            rest[7] = [[unpacked_path(path), *others] for path, *others in rest[7]]
         return msgspec.convert(rest, _KINDS[kind])  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ProtocolError(f"a piece of a file that makes no sense: {str(error)[:80]}") from None
@@ -125,15 +187,18 @@ def unpacked_path(path: Any) -> str:
     return path
 
 
-def packed_entries(entries: Iterable[Entry]) -> list[list[Any]]:
+def packed_entries(entries: Iterable[Entry | Missing]) -> list[list[Any]]:
     return [[packed_path(entry.path), *entry[1:]] for entry in entries]
 
 
-def unpacked_entries(rows: Iterable[Any]) -> Iterator[Entry]:
+def unpacked_entries(rows: Iterable[Any]) -> Iterator[Entry | Missing]:
     """Raises ProtocolError."""
     for row in rows:
         try:
             path, *rest = row
+            if len(rest) == 1:
+                yield msgspec.convert([unpacked_path(path), *rest], Missing)
+                continue
             entry = msgspec.convert([unpacked_path(path), *rest], Entry)
         except (TypeError, ValueError) as error:
             raise ProtocolError(f"an entry of a share that makes no sense: {str(error)[:80]}") from None

@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from labc.errors import FilesError
 from labc.files import rawio
 from labc.files.chunks import CHUNK, count_chunks, digest_of, digest_of_all, length_of
-from labc.files.folder import Folder, entry_of
-from labc.files.paths import PathRefusedError, shown
+from labc.files.folder import Folder, entry_of, problem_of
+from labc.files.paths import shown
 from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
 
 _REMEMBERED = 64
@@ -66,7 +67,7 @@ class Sending:
                     yield from self._answer(each)
                 except ChangedError:
                     yield self._changed(each)
-                except (OSError, PathRefusedError) as error:
+                except (OSError, FilesError) as error:
                     yield Failed(each.number, problem_of(error, each.path))
         finally:
             self._close()
@@ -75,7 +76,7 @@ class Sending:
         """Of a file as it is now, read to its end.
 
         Raises:
-            PathRefusedError, OSError
+            FilesError, OSError
             ChangedError: it was written to meanwhile.
         """
         file = self._folder.open_file(path)
@@ -111,7 +112,7 @@ class Sending:
         self._close()
         try:
             now = self._folder.entry(wanted.path)
-        except (OSError, PathRefusedError) as error:
+        except (OSError, FilesError) as error:
             return Failed(wanted.number, problem_of(error, wanted.path))
         return Failed(
             wanted.number, f"{shown(wanted.path)} is changed while it is read", (now.size, now.modified, now.executable)
@@ -128,13 +129,6 @@ class Sending:
         file, self._file, self._path = self._file, -1, None
         if file >= 0:
             os.close(file)
-
-
-def problem_of(error: Exception, path: str) -> str:
-    """One sentence that names the file, and no folder of this computer."""
-    if isinstance(error, OSError):
-        return f"{shown(path)}: {(error.strerror or type(error).__name__).lower()}"
-    return str(error)
 
 
 def _read(file: int, chunks: Iterable[int], identity: _Identity) -> Iterator[tuple[bytes, Any]]:

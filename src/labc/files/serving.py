@@ -1,4 +1,4 @@
-"""What a node answers about its shares: lists, files, digests, and what is deleted."""
+"""What a node answers about its shares: lists, files to and fro, digests, and what is deleted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from labc.errors import LabcError, ProtocolError
-from labc.files.folder import Folder
-from labc.files.paths import PathRefusedError, shown
-from labc.files.patterns import Selection, by_glob, by_paths, fixed_part
+from labc.errors import FilesError, LabcError, ProtocolError
+from labc.files.choosing import How, chosen
+from labc.files.fetching import Connection
+from labc.files.folder import Folder, problem_of
+from labc.files.paths import shown
 from labc.files.pieces import (
-    Entry,
+    Missing,
     Ready,
     Waiting,
     Wanted,
@@ -21,8 +22,9 @@ from labc.files.pieces import (
     unpacked,
     unpacked_path,
 )
-from labc.files.sending import ChangedError, Digests, Sending, problem_of
-from labc.files.turns import Turns
+from labc.files.receiving import Orders, Receiving
+from labc.files.sending import ChangedError, Digests, Sending
+from labc.files.turns import Turn, Turns
 
 _TOGETHER = 500
 """Entries that travel together."""
@@ -67,6 +69,7 @@ class Serving:
         self._caller = caller
         self._turns = turns
         self._digests = Digests()
+        self._orders = Orders()
 
     def shares(self) -> list[list[Any]]:
         """Name, and whether the caller may read and write, of those of which he may do either."""
@@ -79,10 +82,8 @@ class Serving:
 
     def entries(self, share: str, how: str, what: Any) -> Iterator[list[list[Any]]]:
         """Those files that are meant, in lists of entries."""
-        folder, selection = self._folder(share, "read"), _selection(how, what)
-        below = fixed_part(what) if how == "glob" else ""
         found: list[Any] = []
-        for entry in _told(folder.entries(selection, below), below):
+        for entry in chosen(self._folder(share, "read"), *_choice(how, what)):
             found.append(entry)
             if len(found) >= _TOGETHER:
                 yield packed_entries(found)
@@ -94,13 +95,39 @@ class Serving:
         """The files that are asked for, piece by piece."""
         folder, caller = self._folder(share, "read"), self._caller()
         with self._turns.turn(caller.node_id) as turn:
-            for ahead in turn.waiting(lambda: not caller.cancelled):
-                yield packed(Waiting(ahead))
+            yield from self._waiting(turn, caller)
             if not turn.began:  # nobody waits any more
                 return
             yield packed(Ready())
             for piece in Sending(folder, self._digests).answers(map(_task, wanted)):
                 yield packed(piece)
+
+    def receive(self, share: str, number: str, to: str, rows: Iterable[Any]) -> Iterator[list[Any]]:
+        """Take files: ``rows`` tell which there are, and :meth:`write` with this number gets them. How far it is."""
+        folder, caller = self._folder(share, "write"), self._caller().node_id
+        receiving = Receiving(folder, to)
+        self._orders.begin(caller, number, receiving)
+        try:
+            if to:
+                self._make(folder, to)
+            for piece in receiving.follow(rows):
+                yield packed(piece)
+        finally:
+            self._orders.end(caller, number)
+
+    def write(self, number: str, answers: Iterable[Any]) -> Iterator[list[Any]]:
+        """What is asked for on one connection of such an order."""
+        caller = self._caller()
+        receiving, connection = self._orders.find(caller.node_id, number), Connection()
+        receiving.waits(connection)
+        try:
+            with self._turns.turn(caller.node_id) as turn:
+                yield from self._waiting(turn, caller)
+                if turn.began:
+                    for piece in receiving.take(connection, answers):
+                        yield packed(piece)
+        finally:
+            receiving.left(connection)
 
     def usage(self, share: str, path: str) -> list[int]:
         """How many files there are in a folder and below, their bytes, and what is free on the disk."""
@@ -108,19 +135,23 @@ class Serving:
         try:
             return [*folder.usage(path), folder.free()]
         except OSError as error:
-            raise PathRefusedError(problem_of(error, path)) from None
+            raise FilesError(problem_of(error, path)) from None
 
     def checksums(self, share: str, how: str, what: Any) -> Iterator[list[Any]]:
         """Path and digest of those files that are meant, or why there is none."""
-        folder, selection = self._folder(share, "read"), _selection(how, what)
-        below = fixed_part(what) if how == "glob" else ""
+        folder = self._folder(share, "read")
         sending = Sending(folder, self._digests)
-        for entry in _told(folder.entries(selection, below), below):
+        for entry in chosen(folder, *_choice(how, what)):
+            if isinstance(entry, Missing):
+                yield [packed_path(entry.path), None, entry.text]
+                continue
+            if entry.is_folder:
+                continue
             try:
                 yield [packed_path(entry.path), sending.digest(entry.path)[1], ""]
             except ChangedError:
                 yield [packed_path(entry.path), None, f"{shown(entry.path)} is changed while it is read"]
-            except (OSError, PathRefusedError) as error:
+            except (OSError, FilesError) as error:
                 yield [packed_path(entry.path), None, problem_of(error, entry.path)]
 
     def delete(self, share: str, rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -137,20 +168,31 @@ class Serving:
                 folder.delete(path)
             except ChangedError:
                 yield [packed_name, f"{shown(path)} is changed just now"]
-            except (OSError, PathRefusedError) as error:
+            except (OSError, FilesError) as error:
                 yield [packed_name, problem_of(error, path)]
             else:
                 yield [packed_name, ""]
 
     # Within.
 
+    def _waiting(self, turn: Turn, caller: Caller) -> Iterator[list[Any]]:
+        """Until it is his turn, or nobody waits any more."""
+        for ahead in turn.waiting(lambda: not caller.cancelled):
+            yield packed(Waiting(ahead))
+
+    def _make(self, folder: Folder, path: str) -> None:
+        try:
+            folder.make(path)
+        except OSError as error:
+            raise FilesError(problem_of(error, path)) from None
+
     def _folder(self, name: str, verb: str) -> Folder:
-        """Raises PathRefusedError, RefusedError."""
+        """Raises FilesError, RefusedError."""
         share = self._shares.get(name)
         if share is None:
-            raise PathRefusedError(f"there is no share {name!r} here")
+            raise FilesError(f"there is no share {name!r} here")
         if not getattr(share, verb):
-            raise PathRefusedError(f"the share {name!r} is not to {verb}: its setting says {verb} = false")
+            raise FilesError(f"the share {name!r} is not to {verb}: its setting says {verb} = false")
         self._check(f"files/{name}/{verb}", not share.open)
         return Folder(os.fspath(share.path))
 
@@ -162,21 +204,13 @@ class Serving:
         return True
 
 
-def _selection(how: str, what: Any) -> Selection:
-    """Raises PathRefusedError, ProtocolError."""
+def _choice(how: str, what: Any) -> tuple[How, Any]:
+    """Raises ProtocolError."""
     if how == "glob" and isinstance(what, str):
-        return by_glob(what)
+        return "glob", what
     if how == "paths" and isinstance(what, list):
-        return by_paths(map(unpacked_path, what))
+        return "paths", [unpacked_path(path) for path in what]
     raise ProtocolError(f"files are chosen by a glob or by paths, and not by {how!r}")
-
-
-def _told(entries: Iterator[Entry], below: str) -> Iterator[Entry]:
-    """Raises PathRefusedError where the system can't read a folder."""
-    try:
-        yield from entries
-    except OSError as error:
-        raise PathRefusedError(problem_of(error, below)) from None
 
 
 def _task(values: Any) -> Wanted:

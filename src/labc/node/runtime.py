@@ -110,7 +110,7 @@ class Runtime:
         )
         self.nodes, self.functions, self.ping = self._listing.nodes, self._listing.functions, self._listing.ping
         self._internal = Answering(here, self._topics, self._provider).functions | self._core.functions
-        self._internal |= shared(settings, rights.check)
+        self._internal |= shared(settings, here.id, rights.check)
         self._vouching: Vouching | None = None
         if credentials:
             from labc.node.vouching import Vouching  # what open networks do without

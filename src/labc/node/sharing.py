@@ -16,7 +16,7 @@ _EACH, _IN_ALL = 5, 32
 Check = Callable[[Verb, str, Who | None, bool], None]
 
 
-def shared(settings: Settings, check: Check) -> dict[str, Registration[..., Any]]:
+def shared(settings: Settings, node_id: str, check: Check) -> dict[str, Registration[..., Any]]:
     """By name. ``check(verb, name, who, dangerous)`` raises RefusedError if he may not."""
     if not settings.shares:
         return {}
@@ -27,9 +27,11 @@ def shared(settings: Settings, check: Check) -> dict[str, Registration[..., Any]
 
     serving = Serving(settings.shares, check_caller, current_call, Turns(_EACH, _IN_ALL))
     functions: dict[str, Callable[..., Any]] = {
-        "shares": serving.shares,
+        "shares": lambda: {"node_id": node_id, "shares": serving.shares()},
         "files.list": serving.entries,
         "files.read": serving.read,
+        "files.receive": serving.receive,
+        "files.write": serving.write,
         "files.usage": serving.usage,
         "files.checksums": serving.checksums,
         "files.delete": serving.delete,

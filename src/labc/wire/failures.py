@@ -12,6 +12,7 @@ from labc.errors import (
     ArgumentsError,
     CallTimeoutError,
     CarryError,
+    FilesError,
     LabcError,
     NameInvalidError,
     NotFoundError,
@@ -37,6 +38,7 @@ _FIELDS: Final[dict[type[LabcError], tuple[str, ...]]] = {
     RemoteError: ("type", "message", "traceback", "host", "node"),
     OverloadedError: (),
     RefusedError: ("verb", "name", "who", "where", "rule"),
+    FilesError: (),
     NameInvalidError: (),
 }
 """The errors that are themselves again at the caller, and the fields they are built from (none: their message).

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from labc.errors import PeerLostError
-from labc.files import download as download_module
+from labc.errors import FilesError, PeerLostError
+from labc.files import order as order_module
 from labc.files.chunks import CHUNK
 from labc.files.download import LIST, READ, Download
 from labc.files.folder import Folder
-from labc.files.paths import PathRefusedError
 from labc.files.serving import Serving
 from labc.files.turns import Turns
+from labc.files.upload import RECEIVE, WRITE
 
 from .test_serving import Caller, Rights, Share
 
@@ -46,13 +46,15 @@ class There:
     """The node that has the share."""
 
     def __init__(self, root: Path, connections: int = 9) -> None:
-        self.serving = Serving({"logs": Share(str(root))}, Rights(), Caller, Turns(connections, connections))
+        shares = {"logs": Share(str(root), write=True)}
+        self.serving = Serving(shares, Rights(), Caller, Turns(connections, connections))
         self.opened: list[str] = []
         self.each: Callable[[str, Any], Any] = lambda name, value: value
 
     def stream(self, name: str, *args: Any) -> Stream:
         self.opened.append(name)
-        function = {LIST: self.serving.entries, READ: self.serving.read}[name]
+        serving = self.serving
+        function = {LIST: serving.entries, READ: serving.read, RECEIVE: serving.receive, WRITE: serving.write}[name]
         return Stream(self.each(name, value) for value in function(*args))
 
     def outgoing(self, values: Iterable[Any]) -> Iterator[Any]:
@@ -70,7 +72,7 @@ class There:
 
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> There:
-    monkeypatch.setattr(download_module, "_WAIT", 0.01)
+    monkeypatch.setattr(order_module, "_WAIT", 0.01)
     (tmp_path / "there").mkdir()
     (tmp_path / "here").mkdir()
     for number in range(40):
@@ -130,7 +132,7 @@ def test_when_no_connection_can_be_made_all_that_is_left_is_told(there: There, t
 
 
 def test_what_cannot_be_listed_is_raised(there: There, tmp_path: Path) -> None:
-    with pytest.raises(PathRefusedError, match="no such file"):
+    with pytest.raises(FilesError, match="no such file"):
         order(there, tmp_path, "nothing/*").run()
 
 

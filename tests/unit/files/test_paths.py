@@ -9,34 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labc.files.paths import MAX_BYTES, PathRefusedError, checked, place
+from labc.errors import FilesError
+from labc.files.paths import MAX_BYTES, checked, place
 
 
 @pytest.mark.parametrize(
-    ("text", "share", "path"),
+    ("text", "share", "path", "inside"),
     [
-        ("logs:", "logs", ""),
-        ("logs:/", "logs", ""),
-        ("logs:a.log", "logs", "a.log"),
-        ("logs:/a/b/", "logs", "a/b"),
-        ("run-17.x:a:b", "run-17.x", "a:b"),
-        ("messwerte_ä:2026/**", "messwerte_ä", "2026/**"),
+        ("logs:", "logs", "", True),
+        ("logs:/", "logs", "", True),
+        ("logs:a.log", "logs", "a.log", False),
+        ("logs:/a/b/", "logs", "a/b", True),
+        ("run-17.x:a:b", "run-17.x", "a:b", False),
+        ("messwerte_ä:2026/**", "messwerte_ä", "2026/**", False),
     ],
 )
-def test_a_share_and_a_path(text: str, share: str, path: str) -> None:
-    assert place(text) == (share, path)
+def test_a_share_and_a_path(text: str, share: str, path: str, inside: bool) -> None:
+    assert place(text) == (share, path, inside)
 
 
 @pytest.mark.parametrize("text", ["", "logs", "logs/a", ":a", "a b:c", "../x:c", "-x:c", ".x:c", "x/y:z"])
 def test_what_is_no_place_in_a_share(text: str) -> None:
-    with pytest.raises(PathRefusedError):
+    with pytest.raises(FilesError):
         place(text)
 
 
 @pytest.mark.parametrize("path", ["..", "../a", "a/..", "a/../b", ".", "./a", "/a", "a//b", "a/", "a\0b"])
 @pytest.mark.parametrize("windows", [False, True])
 def test_ways_out_are_refused_everywhere(path: str, windows: bool) -> None:
-    with pytest.raises(PathRefusedError, match="refused"):
+    with pytest.raises(FilesError, match="refused"):
         checked(path, windows=windows)
 
 
@@ -48,7 +49,7 @@ def test_ways_out_are_refused_everywhere(path: str, windows: bool) -> None:
     ],
 )
 def test_what_windows_takes_for_something_else_is_refused_there(path: str) -> None:
-    with pytest.raises(PathRefusedError, match="refused"):
+    with pytest.raises(FilesError, match="refused"):
         checked(path, windows=True)
     assert checked(path, windows=False)
 
@@ -67,7 +68,7 @@ def test_the_share_itself() -> None:
 
 def test_a_path_that_is_too_long() -> None:
     assert checked("a" * MAX_BYTES, windows=False)
-    with pytest.raises(PathRefusedError, match="longer"):
+    with pytest.raises(FilesError, match="longer"):
         checked("ä" * (MAX_BYTES // 2 + 1), windows=False)
 
 
@@ -77,7 +78,7 @@ def test_no_path_leaves_its_share(path: str) -> None:
         root = module.normpath("/root/share") if not windows else "D:\\root\\share"
         try:
             names = checked(path, windows=windows)
-        except PathRefusedError:
+        except FilesError:
             continue
         full = module.normpath(module.join(root, *names))
         assert full == root or full.startswith(root + module.sep)
