@@ -56,6 +56,7 @@ from labc.errors import (
     CarryError,
     ClosedError,
     FabricError,
+    FilesError,
     ForkedError,
     HandshakeError,
     InvitationError,
@@ -75,6 +76,8 @@ from labc.eventstreams import BlockingNodeEvents
 from labc.functions import CallContext, Incoming, Outcome, Outgoing, Registration, current_call, outgoing
 from labc.node import (
     AsyncAt,
+    DiskUsage,
+    FileInfo,
     FunctionInfo,
     Map,
     Node,
@@ -82,8 +85,10 @@ from labc.node import (
     NodeInfo,
     NodeWatch,
     RemoteFunction,
+    ShareInfo,
     Stream,
     StreamWatch,
+    file_checksum,
 )
 from labc.settings import Settings
 from labc.streams import BlockingMap, BlockingStream
@@ -104,7 +109,10 @@ __all__ = [
     "CallTimeoutError",
     "CarryError",
     "ClosedError",
+    "DiskUsage",
     "FabricError",
+    "FileInfo",
+    "FilesError",
     "ForkedError",
     "FunctionInfo",
     "HandshakeError",
@@ -136,6 +144,7 @@ __all__ = [
     "Sender",
     "Settings",
     "SettingsError",
+    "ShareInfo",
     "Stream",
     "StreamWatch",
     "Subscription",
@@ -148,6 +157,7 @@ __all__ = [
     "close",
     "current_call",
     "current_message",
+    "file_checksum",
     "forget",
     "functions",
     "get_host",

@@ -17,6 +17,7 @@ from typing import Any
 from labc.directory import NodeRecord, Order, Resolve, Scope, check_name, check_pattern, check_topic
 from labc.errors import BlockingCallError, ClosedError, FabricError, LabcError
 from labc.eventstreams import BlockingNodeEvents
+from labc.fileverbs import BlockingFiles
 from labc.functions import Options, Outcome, Registration, being_spawned, in_pool
 from labc.node import (
     Callback,
@@ -53,6 +54,11 @@ class BlockingVerbs(Verbs, Registering):
         self._options = options
         self._functions = process.functions
         self._subscriptions = process.subscriptions
+
+    @property
+    def files(self) -> BlockingFiles:
+        """The files of the shares that are there."""
+        return BlockingFiles(self._portal, self._options)
 
     def __getattr__(self, name: str) -> RemoteFunction:
         return RemoteFunction(self, self._options, name)

@@ -7,27 +7,68 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 _SHOWN = 6
-"""Nodes whose share is shown; of more, those that have done most."""
+"""Nodes whose share is shown; of more, those that have done most. And files."""
+_NAME = 40
+"""Letters of a file's path that are shown."""
 
 
 State = tuple[int, int, Mapping[str, int]]
 """How much is done, how much of it failed, and how much of it each node has done, by its name."""
 
 
-class Bar:
-    """Shown on stderr from :meth:`start` until :meth:`stop`, or the end of the program; where that is no terminal, its
-    last state alone."""
+class Files(Protocol):
+    """How far an order of files has come: see :class:`labc.files.Status`."""
 
-    def __init__(self, title: str, total: int | None, look: Callable[[], State]) -> None:
-        """``total``: None if nobody knows."""
-        self._rows = _Rows(title, total, look)
+    @property
+    def files(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    @property
+    def failed(self) -> int: ...
+
+    @property
+    def under_way(self) -> int: ...
+
+    @property
+    def bytes_to_come(self) -> int: ...
+
+    @property
+    def listed(self) -> bool: ...
+
+    @property
+    def large(self) -> Sequence[tuple[str, int, int]]: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+
+class _Shown:
+    """On stderr from :meth:`start` until :meth:`stop`, or the end of the program; where that is no terminal, its last
+    state alone."""
+
+    def __init__(self, rows: Progress) -> None:
+        self._rows = rows
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._state = "new"
@@ -49,6 +90,70 @@ class Bar:
                 self._rows.stop()
                 atexit.unregister(self.stop)
             self._state = "over"
+
+
+class Bar(_Shown):
+    """Of a map."""
+
+    def __init__(self, title: str, total: int | None, look: Callable[[], State]) -> None:
+        """``total``: None if nobody knows."""
+        super().__init__(_Rows(title, total, look))
+
+
+class FilesBar(_Shown):
+    """Of an order of files: one for all, and one for each large file that is under way."""
+
+    def __init__(self, title: str, look: Callable[[], Files]) -> None:
+        super().__init__(_FileRows(title, look))
+
+
+class _FileRows(Progress):
+    def __init__(self, title: str, look: Callable[[], Files]) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TextColumn("{task.fields[told]}"),
+            console=Console(stderr=True),
+            redirect_stdout=_is_terminal(sys.stdout),
+            redirect_stderr=_is_terminal(sys.stderr),
+        )
+        self._look = look
+        self._all = self.add_task(title, total=None, told="")
+        self._large = [self.add_task("", total=None, visible=False, told="") for _ in range(_SHOWN)]
+
+    def get_renderables(self) -> Iterable[Any]:
+        if not self.tasks:  # not made up yet
+            return
+        now = self._look()
+        total = now.bytes + now.bytes_to_come if now.listed else None
+        self.update(self._all, completed=now.bytes, total=total, told=_files_told(now))
+        for number, row in enumerate(self._large):
+            if number < len(now.large):
+                path, come, size = now.large[number]
+                self.update(row, description=_short(path), completed=come, total=size, visible=True)
+            else:
+                self.update(row, visible=False)
+        yield self.make_tasks_table(self.tasks)
+
+
+def _files_told(now: Files) -> str:
+    """``12 of 30 files, 4 were there``."""
+    count = now.files + now.failed + now.under_way
+    told = [f"{now.files} of {count} files" if now.listed else f"{now.files} of {count}… files"]
+    if now.skipped:
+        told.append(f"{now.skipped} were there")
+    if now.failed:
+        told.append(f"{now.failed} failed")
+    if now.waiting:
+        told.append(f"{now.waiting} connections wait for their turn")
+    return ", ".join(told)
+
+
+def _short(path: str) -> str:
+    name = "".join(letter if letter.isprintable() else "?" for letter in path)
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 class _Rows(Progress):

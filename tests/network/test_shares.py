@@ -63,7 +63,7 @@ def test_files_come_as_they_are(logs: Path, tmp_path: Path, connections: int) ->
 
 
 def test_what_is_not_written_is_not_deleted(logs: Path) -> None:
-    with pytest.raises(labc.RemoteError, match="write = false"):
+    with pytest.raises(labc.FilesError, match="write = false"):
         list(labc.at(node="nas").stream("core.files.delete", "logs", labc.outgoing([["large.bin", None]])))
     assert (logs / "large.bin").exists()
 

@@ -14,6 +14,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from labc.errors import FilesError
+
 CHUNK = 1 << 20
 """Bytes. Part of what a file's digest means: not to be changed."""
 DIGEST = 16
@@ -29,8 +31,10 @@ class Part(NamedTuple):
 
 def digest_of(data: Any) -> bytes:
     """Of a chunk."""
-    import xxhash
-
+    try:
+        import xxhash
+    except ImportError:
+        raise FilesError("files need a library that is not installed here: pip install 'labc[files]'") from None
     return xxhash.xxh3_128_digest(data)
 
 
@@ -40,14 +44,7 @@ def digest_of_all(digests: Iterable[bytes]) -> bytes:
 
 
 def checksum(path: str | os.PathLike[str]) -> str:
-    """Of a file of this computer, as ``files.checksum`` tells it of one of a share: equal for the same bytes.
-
-    32 hexadecimal digits, of XXH3-128 over those of its parts of 1 MiB. It finds what was spoiled, and not what
-    somebody has forged.
-
-    Raises:
-        OSError: it can't be read.
-    """
+    """Of a file of this computer, in hexadecimal digits. Raises OSError: it can't be read."""
     with open(path, "rb", buffering=0) as file:
         return digest_of_all(digest_of(chunk) for chunk in iter(lambda: _filled(file), b"")).hex()
 

@@ -49,6 +49,16 @@ class Summary:
     stopped: str = ""
     """Why it ended before its time: there may be files of which nothing is said here."""
 
+    def plus(self, other: Summary) -> Summary:
+        """Both together."""
+        return Summary(
+            self.files + other.files,
+            self.bytes + other.bytes,
+            self.skipped + other.skipped,
+            self.failed | other.failed,
+            self.stopped or other.stopped,
+        )
+
 
 class _File:
     """One that is fetched."""

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from labc.directory import NodeRecord
-from labc.errors import CallTimeoutError, CarryError, PeerLostError, Ran
+from labc.directory import CORE, NodeRecord
+from labc.errors import CallTimeoutError, CarryError, LabcError, PeerLostError, Ran
 from labc.functions.carrying import carried
 from labc.functions.context import CallContext, set_current_call
 from labc.functions.incoming import Incoming
@@ -271,6 +271,9 @@ class Execution:
         """``failure``: the error as it was told by another process."""
         self.count("failed", context)
         failure = failure or self.failure(error)
+        if context.name.startswith(CORE) and isinstance(error, LabcError):  # what it is there to tell
+            logger.debug("%s raised %s: %s", context, failure.type, failure.message)
+            return msgspec.structs.replace(failure, traceback="")
         logger.warning("%s raised %s: %s", context, failure.type, failure.message, exc_info=error)
         # An error of labc's own that the function let through is not about this call.
         here = self._here

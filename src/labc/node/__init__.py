@@ -2,6 +2,7 @@
 
 from labc.node.details import FunctionInfo, NodeInfo, TopicDetails
 from labc.node.faces import Face, OnEnd, OnItem, Verbs
+from labc.node.files import AsyncFiles, DiskUsage, FileInfo, Files, FileWork, ShareInfo, file_checksum
 from labc.node.maps import Map, MapWish
 from labc.node.node import Node
 from labc.node.process import process
@@ -13,9 +14,14 @@ from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
 __all__ = [
     "AsyncAt",
+    "AsyncFiles",
     "AsyncVerbs",
     "Callback",
+    "DiskUsage",
     "Face",
+    "FileInfo",
+    "FileWork",
+    "Files",
     "FunctionInfo",
     "Map",
     "MapWish",
@@ -29,6 +35,7 @@ __all__ = [
     "Registering",
     "RemoteFunction",
     "Runtime",
+    "ShareInfo",
     "Stream",
     "StreamWatch",
     "StreamWish",
@@ -37,6 +44,7 @@ __all__ = [
     "Wish",
     "check_callback",
     "check_callbacks",
+    "file_checksum",
     "process",
     "run_operation",
 ]

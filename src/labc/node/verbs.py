@@ -12,6 +12,7 @@ from labc.errors import LabcError
 from labc.functions import Options, Outcome, Registration, Run, make_registration
 from labc.node.details import FunctionInfo, NodeInfo
 from labc.node.faces import OnEnd, OnItem, Verbs
+from labc.node.files import AsyncFiles
 from labc.node.maps import Map, MapWish
 from labc.node.runtime import Runtime
 from labc.node.streams import Stream, StreamWatch, StreamWish, check_callbacks
@@ -345,6 +346,11 @@ class AsyncAt(AsyncVerbs):
 
     def _registered(self) -> None:
         self._verbs._registered()
+
+    @property
+    def files(self) -> AsyncFiles:
+        """The files of the shares that are there."""
+        return AsyncFiles(self._do, self._options)
 
     def __getattr__(self, name: str) -> RemoteFunction:
         return RemoteFunction(self, self._options, name)
