@@ -16,16 +16,21 @@ from labc.cli import (
     doctor,
     forget,
     functions,
+    get,
     last,
+    ls,
     network,
     nodes,
     ping,
     publish,
+    put,
     router,
     serve,
     settings,
+    shares,
     stream,
     subscribe,
+    sync,
     version,
 )
 from labc.cli.help import Program, Verb
@@ -71,6 +76,11 @@ app.command(cls=Verb, context_settings=ANY_ARGUMENTS)(publish.publish)
 app.command(cls=Verb)(subscribe.subscribe)
 app.command(cls=Verb)(last.last)
 app.command(cls=Verb)(forget.forget)
+app.command(cls=Verb)(shares.shares)
+app.command(cls=Verb)(ls.ls)
+app.command(cls=Verb)(get.get)
+app.command(cls=Verb)(put.put)
+app.command(cls=Verb)(sync.sync)
 app.command(cls=Verb)(nodes.nodes)
 app.command(cls=Verb)(functions.functions)
 app.command(cls=Verb)(ping.ping)

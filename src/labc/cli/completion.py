@@ -35,6 +35,16 @@ def complete_node_or_host(ctx: typer.Context, incomplete: str) -> list[tuple[str
     return _ask(ctx, incomplete, lambda: _nodes() + _hosts())
 
 
+def complete_place(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Shares of hosts."""
+    return _ask(ctx, incomplete, _shares)
+
+
+def _shares() -> list[tuple[str, str]]:
+    found = labc.at(timeout=_ASK_WITHIN, find_timeout=0.2).files.shares()
+    return [(f"{share.host}:{share.name}/", "share") for share in found]
+
+
 def _nodes() -> list[tuple[str, str]]:
     return [(info.name, f"on {info.host}") for info in _others()]
 

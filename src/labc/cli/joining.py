@@ -22,9 +22,10 @@ KNOWN_ALREADY = 0.01
 def joined(network: str | None, *, as_json: bool = False) -> Iterator[None]:
     """Use labc's verbs in here. What fails ends the program with 1 and a sentence on stderr.
 
-    Remote tracebacks follow the sentence, unless the output is for programs. It joins with the first verb.
+    Remote tracebacks follow the sentence, unless the output is for programs. It joins with the first verb, and offers
+    none of this computer's shares.
     """
-    labc.init(name=NODE_NAME, network=network)
+    labc.init(name=NODE_NAME, network=network, shares={})
     with told(tracebacks=not as_json):
         yield
 

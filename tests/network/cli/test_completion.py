@@ -56,6 +56,7 @@ def test_ping_takes_nodes_and_hosts() -> None:
     assert sorted(complete_at_last("labc ping ")) == sorted(["server", socket.gethostname()])
 
 
+@pytest.mark.alone
 def test_nobody_there_is_quick_and_silent(network: str) -> None:
     began = time.monotonic()
     assert complete("labc call ") == []
