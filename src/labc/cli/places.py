@@ -12,7 +12,7 @@ import typer
 import labc
 from labc.cli.completion import complete_place
 from labc.cli.options import whole_number
-from labc.cli.output import complain, print_json
+from labc.cli.output import complain, one_line, print_json
 from labc.errors import FilesError
 
 EXPECTED = "expected HOST:SHARE/PATH, like nas:logs/2026"
@@ -82,7 +82,7 @@ def transfer(begin: Callable[[bool], Any], *, as_json: bool, quiet: bool) -> Non
         summary, failed = error.summary, error.failed
         if not as_json:
             for problem in failed.values():
-                complain(problem)
+                complain(one_line(problem))
             if summary.stopped:
                 complain(f"it ended before its time: {summary.stopped}")
     seconds = time.monotonic() - began

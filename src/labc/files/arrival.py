@@ -52,6 +52,9 @@ class Arrival:
         self._inside = 0
         """Threads that are at it."""
         self._left = True
+        self._closed = True
+        self._in_place = False
+        """Whether it is complete."""
         token = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
         self._part, self._notes = (f"{UNFINISHED}{token}{end}" for end in (".part", ".journal"))
 
@@ -67,7 +70,7 @@ class Arrival:
         except BaseException:
             self._open.close()
             raise
-        self._left = False
+        self._left = self._closed = False
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,6 +128,7 @@ class Arrival:
                 self._close_file()
             self._forget_journal()
             self._spot.replace(self._part)
+            self._in_place = True
             self._spot.sync()
 
     # Within.
@@ -145,8 +149,14 @@ class Arrival:
 
     def _close_if_left(self) -> None:
         with self._lock:
-            is_last = self._left and not self._inside
+            is_last = self._left and not (self._inside or self._closed)
+            self._closed = self._closed or is_last
         if is_last:
+            if self._journal < 0 and not self._in_place:  # of no use to a later try
+                if rawio.WINDOWS:
+                    self._close_file()
+                with suppress(OSError):
+                    self._spot.remove(self._part)
             self._open.close()
 
     def _throw_away(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from labc.errors import FilesError
@@ -11,6 +11,21 @@ from labc.files.patterns import by_glob, fixed_part
 from labc.files.pieces import Entry, Missing
 
 How = Literal["glob", "paths"]
+
+
+def was_chosen(how: How, what: str | Sequence[str]) -> Callable[[str], bool]:
+    """Tells of a path whether it can be one of these: who has the files may say anything."""
+    if how == "glob":
+        selections = [by_glob(pattern) for pattern in ([what] if isinstance(what, str) else what)]
+        return lambda path: any(selection.takes(path) for selection in selections)
+    paths = frozenset(what)
+
+    def is_below(path: str) -> bool:
+        while path and path not in paths:
+            path = path.rpartition("/")[0]
+        return path in paths
+
+    return is_below
 
 
 def chosen(folder: Folder, how: How, what: str | Sequence[str]) -> Iterator[Entry | Missing]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from labc.errors import ClosedError, NotFoundError, PeerLostError, ProtocolError
-from labc.files.choosing import How
+from labc.files.choosing import How, was_chosen
 from labc.files.fetching import Connection, Fetching, Summary
 from labc.files.folder import Folder
 from labc.files.order import Order, Remote, pauses
+from labc.files.paths import shown
 from labc.files.pieces import (
     Chunk,
     Entry,
@@ -46,6 +47,7 @@ class Download(Order):
         self._share = share
         self._how = how
         self._what = what if isinstance(what, str) else [packed_path(path) for path in what]
+        self._was_chosen = was_chosen(how, what)
         self._wanted = wanted
         self._fetching = Fetching(folder, target_of)
 
@@ -64,7 +66,7 @@ class Download(Order):
             try:
                 for rows in self._opened(LIST, self._share, self._how, self._what):
                     told = True
-                    yield from (entry for entry in unpacked_entries(rows) if self._wanted(entry.path))
+                    yield from filter(self._is_meant, unpacked_entries(rows))
                 return
             except Exception as error:
                 problem = error
@@ -73,6 +75,13 @@ class Download(Order):
             self._stopping.wait(pause)
         if not self._is_over:
             self._failed = problem
+
+    def _is_meant(self, entry: Entry | Missing) -> bool:
+        """Raises ProtocolError: nobody asked for it."""
+        path = entry.path.removesuffix("/")
+        if not self._was_chosen(path):
+            raise ProtocolError(f"{shown(path)} is listed, for which nobody has asked")
+        return self._wanted(path)
 
     def _connect(self, came: Callable[[], None]) -> None:
         connection = Connection()

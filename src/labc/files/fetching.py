@@ -152,7 +152,7 @@ class Fetching:
                 with self._changed:
                     self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1 or self._given_up is not None)
                     if self._given_up is not None:
-                        self.summary.failed[entry.path] = self._given_up
+                        self._note(entry.path, self._given_up)
                         return
                     self._large += 1
                 try:
@@ -174,7 +174,7 @@ class Fetching:
             self._numbers += 1
             self._files[number] = file
             if self._given_up is not None:
-                self.summary.failed[entry.path] = self._given_up
+                self._note(entry.path, self._given_up)
                 self._end(number, file)
                 return
             tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
@@ -230,26 +230,27 @@ class Fetching:
         Raises:
             ProtocolError: it is none to what is asked.
         """
-        _check(connection, piece)
-        file = self._files.get(piece.number)
+        with self._changed:
+            if connection.ended:  # others do what it had to do
+                return
+            _check(connection, piece)
+            if not isinstance(piece, Chunk):  # the last answer to its oldest task
+                connection.bytes -= self._bytes_of(connection.tasks.popleft())
+                self._changed.notify_all()
+            file = self._files.get(piece.number)
         if file is None or file.over:
-            if not isinstance(piece, Chunk):
-                self._done(connection)
             return
         try:
             if isinstance(piece, Chunk):
                 self._arrival(file).put(piece.chunk, piece.data, piece.digest)
                 with self._changed:
                     self._count(file, length_of(piece.chunk, file.entry.size))
-                return
-            if isinstance(piece, Failed):
+            elif isinstance(piece, Failed):
                 self._failed(piece, file)
             else:
                 self._sent(piece, file)
         except (OSError, LabcError) as error:
             self._end(piece.number, file, problem_of(error, file.entry.path))
-        if not isinstance(piece, Chunk):
-            self._done(connection)
 
     def lost(self, connection: Connection) -> None:
         """It brings no more: others take what it had under way."""
@@ -266,7 +267,7 @@ class Fetching:
             self._given_up = self.summary.stopped = why
             for number, file in list(self._files.items()):
                 if not file.over:
-                    self.summary.failed[file.entry.path] = why
+                    self._note(file.entry.path, why)
                     self._end(number, file)
             self._tasks.clear()
             self._changed.notify_all()
@@ -314,13 +315,6 @@ class Fetching:
 
     def _bytes_of(self, task: Wanted) -> int:
         return min(task.size, (task.first + task.length) * CHUNK) - task.first * CHUNK
-
-    def _done(self, connection: Connection) -> None:
-        """With the oldest of its tasks: answers come in their order."""
-        with self._changed:
-            if connection.tasks:
-                connection.bytes -= self._bytes_of(connection.tasks.popleft())
-            self._changed.notify_all()
 
     def _count(self, file: _File, length: int) -> None:
         """So many bytes have come. A chunk may come twice, when a connection was lost after it."""

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from labc.errors import FilesError
@@ -81,7 +81,11 @@ class Spot:
 class Folder:
     """The folder of a share."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], skipped: Callable[[str, Exception], None] = lambda path, error: None
+    ) -> None:
+        """``skipped(path, error)`` is told of what is left out of lists, as it can't be read."""
+        self._skipped = skipped
         self._root = os.path.realpath(root)
         self._inside = self._root.rstrip(os.sep) + os.sep
 
@@ -202,16 +206,21 @@ class Folder:
                     folders.append((each.name, path))
                 elif wanted.takes(path) and (each.is_symlink() or each.is_file(follow_symlinks=False)):
                     yield self.entry(path)
-            except OSError as error:
-                if error.errno in _OF_THIS_PROGRAM:
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            except (OSError, FilesError) as error:
+                if isinstance(error, OSError) and error.errno in _OF_THIS_PROGRAM:
                     raise
-                continue  # gone, or not to be read
-            except FilesError:
-                continue
+                self._skipped(path, error)
         for name, path in folders:
             if wanted.may_be_below(path):
-                with suppress(FileNotFoundError, NotADirectoryError, PermissionError), self._within(folder, name) as it:
-                    yield from self._walk(it, path, wanted)
+                try:
+                    with self._within(folder, name) as it:
+                        yield from self._walk(it, path, wanted)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # gone meanwhile
+                except PermissionError as error:
+                    self._skipped(path, error)
 
     @contextmanager
     def _folder(self, names: tuple[str, ...], path: str) -> Iterator[int | str]:

@@ -8,10 +8,11 @@ not folders; a path that is no glob, and names a folder, stands for all that is 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from labc.errors import FilesError
-from labc.files.paths import shown
+from labc.files.paths import MAX_BYTES, shown
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -44,14 +45,23 @@ def by_glob(pattern: str) -> Selection:
     """
     if not pattern:
         return Selection(("**",))
-    names = tuple(pattern.split("/"))
+    if len(pattern) > MAX_BYTES:
+        raise FilesError(f"the pattern {shown(pattern)} is longer than {MAX_BYTES} letters")
+    names = tuple(name for name, before in _with_the_one_before(pattern.split("/")) if (name, before) != ("**", "**"))
     for name in names:
         if name in ("", ".", ".."):
             raise FilesError(f"the pattern {shown(pattern)} can match nothing: {name!r} is no name")
         if "**" in name and name != "**":
             raise FilesError(f"the pattern {shown(pattern)}: '**' stands alone between slashes")
-        _compiled(name, pattern)
+        try:
+            _compiled(name)
+        except ValueError:
+            raise FilesError(f"the pattern {shown(pattern)}: the bracket in {name!r} is not closed") from None
     return Selection(names if is_pattern(pattern) else (*names, "**"))
+
+
+def _with_the_one_before(names: list[str]) -> Iterator[tuple[str, str]]:
+    return zip(names, ["", *names], strict=False)
 
 
 def by_regex(expression: str) -> Selection:
@@ -104,7 +114,7 @@ def _used_up(names: tuple[str, ...], pattern: tuple[str, ...]) -> set[int]:
                 continue
             if pattern[at] == "**":
                 following.add(at)
-            elif _compiled(pattern[at], "").matches(name):
+            elif _compiled(pattern[at]).matches(name):
                 following.add(at + 1)
         current = _skipped(following, pattern)
     return current
@@ -148,8 +158,8 @@ class _Name:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(name: str, pattern: str) -> _Name:
-    """Of one name of a glob. Raises FilesError: a bracket is not closed."""
+def _compiled(name: str) -> _Name:
+    """Of one name of a glob. Raises ValueError: a bracket is not closed."""
     parts: list[re.Pattern[str] | None] = []
     at = 0
     while at < len(name):
@@ -162,7 +172,7 @@ def _compiled(name: str, pattern: str) -> _Name:
         elif letter == "[":
             end = name.find("]", at + 1 + (name[at : at + 1] == "!"))
             if end < 0:
-                raise FilesError(f"the pattern {shown(pattern or name)}: the bracket in {name!r} is not closed")
+                raise ValueError
             parts.append(re.compile(_letters(name[at:end])))
             at = end + 1
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from labc.errors import FilesError, ProtocolError
@@ -40,15 +40,16 @@ class Receiving:
         """``to``: the path of a folder in it, to which the paths of the files are added; empty: none."""
         self._fetching = Fetching(folder, lambda path: f"{to}/{path}" if to else path)
 
-    def follow(self, rows: Iterable[Any]) -> Iterator[Piece]:
-        """How far it is, to its end. ``rows``: which files there are; read in a thread of its own."""
+    def follow(self, rows: Iterable[Any], gone: Callable[[], bool]) -> Iterator[Piece]:
+        """How far it is, to its end, or until the sender is ``gone``. ``rows``: which files there are; read in a thread
+        of its own."""
         fetching, told, status = self._fetching, 0, None
         planning = threading.Thread(target=fetching.plan, args=(_entries(rows),), name="labc files plan", daemon=True)
         try:
             yield Opened()
             planning.start()
             over = False
-            while not over:
+            while not over and not gone():
                 over = fetching.wait(_TELL_EVERY)
                 while failures := fetching.failures(told)[:_TOGETHER]:
                     told += len(failures)

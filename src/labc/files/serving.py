@@ -104,16 +104,16 @@ class Serving:
 
     def receive(self, share: str, number: str, to: str, rows: Iterable[Any]) -> Iterator[list[Any]]:
         """Take files: ``rows`` tell which there are, and :meth:`write` with this number gets them. How far it is."""
-        folder, caller = self._folder(share, "write"), self._caller().node_id
+        folder, caller = self._folder(share, "write"), self._caller()
         receiving = Receiving(folder, to)
-        self._orders.begin(caller, number, receiving)
+        self._orders.begin(caller.node_id, number, receiving)
         try:
             if to:
                 self._make(folder, to)
-            for piece in receiving.follow(rows):
+            for piece in receiving.follow(rows, lambda: caller.cancelled):
                 yield packed(piece)
         finally:
-            self._orders.end(caller, number)
+            self._orders.end(caller.node_id, number)
 
     def write(self, number: str, answers: Iterable[Any]) -> Iterator[list[Any]]:
         """What is asked for on one connection of such an order."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from labc.errors import FilesError, NotFoundError, PeerLostError, ProtocolError
 from labc.files.choosing import How, chosen
 from labc.files.fetching import Summary
-from labc.files.folder import Folder
+from labc.files.folder import Folder, problem_of
 from labc.files.order import Order, Remote
 from labc.files.patterns import fixed_part, is_pattern
 from labc.files.pieces import (
@@ -98,7 +98,9 @@ class Upload(Order):
         self._share = share
         self._to = to
         self._source = source
-        self._folder = Folder(source.root)
+        self._left_out: list[Missing] = []
+        """What can't be read here, and is not told yet."""
+        self._folder = Folder(source.root, self._leave_out)
         self._wanted = wanted
         self._digests = Digests()
         self._changed = threading.Condition()
@@ -153,14 +155,19 @@ class Upload(Order):
             self._before, self._status = self.status()._replace(under_way=0, bytes_to_come=0), Status()
             raise
 
+    def _leave_out(self, path: str, error: Exception) -> None:
+        self._left_out.append(Missing(path, problem_of(error, path)))
+
     def _rows(self) -> Iterator[list[list[Any]]]:
         some: list[Entry | Missing] = []
+        self._left_out.clear()
         for entry in chosen(self._folder, self._source.how, self._source.what):
             if isinstance(entry, Missing) or self._wanted(entry.path):
                 some.append(entry)
             if len(some) >= _TOGETHER:
                 yield packed_entries(some)
                 some = []
+        some += (missing for missing in self._left_out if self._wanted(missing.path))
         if some:
             yield packed_entries(some)
 

@@ -152,7 +152,7 @@ class Files(ABC):
 
         Args:
             what: a file, a folder, what is in one (``results/``), a glob, or a list of these. Links that lead out of
-                the folder are left out.
+                the folder fail, as does what can't be read.
             to: the folder, ``inbox:run-17``; it is made, if it is not there.
         """
 

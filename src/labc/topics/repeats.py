@@ -2,9 +2,9 @@
 come by the new one as well.
 
 Each node numbers what it publishes, and who takes it remembers which numbers have come: a sliding window, as the one
-against replayed packets of RFC 4303, 3.4.3. But what is older than the window is taken for new here: nobody can make
-messages of another node disappear by publishing a high number in its name, and a message too many is better than one
-that is lost.
+against replayed packets of RFC 4303, 3.4.3. But what is older than the window is taken for new here: a message too many
+is better than one that is lost. On the fabric nobody can tell who has published something: who forges messages in
+another node's name, which any member of a network can, can have real ones taken for repeats as well.
 """
 
 from __future__ import annotations

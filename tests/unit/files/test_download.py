@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from labc.errors import FilesError, PeerLostError
+from labc.errors import FilesError, PeerLostError, ProtocolError
 from labc.files import order as order_module
+from labc.files.choosing import How
 from labc.files.chunks import CHUNK
 from labc.files.download import LIST, READ, Download
 from labc.files.folder import Folder
@@ -143,6 +144,25 @@ def test_what_makes_no_sense_is_told(there: There, tmp_path: Path) -> None:
     assert any("no sense" in why for why in summary.failed.values())
 
 
+@pytest.mark.parametrize(
+    ("how", "what", "lie"),
+    [
+        ("glob", "s1.log", ".bashrc"),
+        ("glob", "*.log", "x/s1.log"),
+        ("glob", "a/**", ".bashrc"),
+        ("paths", ["s1.log", "a"], "s1.logs"),
+        ("paths", ["s1.log"], "a/s1.log"),
+    ],
+)
+def test_files_that_nobody_has_asked_for_are_not_taken(
+    there: There, tmp_path: Path, how: How, what: Any, lie: str
+) -> None:
+    there.serving.entries = lambda *_: iter([[[lie, 3, 5, False]]])  # type: ignore[method-assign]
+    with pytest.raises(ProtocolError, match="for which nobody has asked"):
+        Download(there, "logs", how, what, Folder(tmp_path / "here"), lambda path: path, 2).run()
+    assert os.listdir(tmp_path / "here") == []
+
+
 def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
     begun = threading.Event()
 
@@ -159,7 +179,7 @@ def test_it_can_be_stopped(there: There, tmp_path: Path) -> None:
     summary = download.run()
     assert time.monotonic() - began < 3
     assert summary.stopped == "that is enough"
-    assert set(summary.failed.values()) <= {"that is enough"}
+    assert all(why == f"{path!r}: that is enough" for path, why in summary.failed.items())
     there.each = lambda name, value: value
     assert order(there, tmp_path).run().failed == {}
     assert same(tmp_path)

@@ -380,7 +380,7 @@ def test_giving_up_leaves_nothing_open(rig: Rig) -> None:
         fetching.give_up("enough")
         planning.join(10)
         assert not planning.is_alive()
-        assert set(fetching.summary.failed.values()) == {"enough"}
+        assert fetching.summary.failed == {path: f"{path!r}: enough" for path in fetching.summary.failed} != {}
 
 
 def test_giving_up_ends_all(rig: Rig) -> None:
@@ -396,4 +396,4 @@ def test_giving_up_ends_all(rig: Rig) -> None:
     assert not planning.is_alive()
     assert list(fetching.tasks(Connection())) == []
     fetching.wait()
-    assert set(fetching.summary.failed.values()) == {"enough"}
+    assert fetching.summary.failed == {path: f"{path!r}: enough" for path in fetching.summary.failed} != {}

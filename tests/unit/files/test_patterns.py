@@ -78,6 +78,15 @@ def test_many_double_stars_cost_no_more_than_few() -> None:
     assert wanted.takes("/".join(["a"] * 60))
 
 
+def test_a_run_of_double_stars_is_one() -> None:
+    wanted = by_glob("/".join(["**"] * 1000 + ["a"]))
+    began = time.perf_counter()
+    assert wanted.takes("x/" * 500 + "a")
+    assert time.perf_counter() - began < 0.5
+    with pytest.raises(FilesError, match="longer than 4096"):
+        by_glob("a" * 5000)
+
+
 def test_no_pattern_takes_for_ever() -> None:
     wanted = by_glob("*a" * 60 + "*b")
     began = time.perf_counter()

@@ -6,6 +6,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from labc.errors import FilesError, NotFoundError, PeerLostError
 from labc.files import order as order_module
 from labc.files.chunks import CHUNK
+from labc.files.pieces import Opened, Status, unpacked
 from labc.files.upload import RECEIVE, WRITE, Source, Upload, sources
 
 from .test_download import There
+from .test_serving import Caller
 
 
 @pytest.fixture
@@ -129,6 +132,45 @@ def test_a_file_that_is_gone_meanwhile_fails_alone(there: There, here: Path) -> 
     summary = Upload(there, "logs", "", Source(str(here), "paths", ["large.bin", "nothing", "a/s3.log"]), 2).run()
     assert list(summary.failed) == ["nothing"]
     assert summary.files == 2
+
+
+def test_what_can_not_be_read_here_is_told(there: There, here: Path, tmp_path: Path) -> None:
+    (here / "a" / "out").symlink_to(tmp_path)
+    summary = upload(there, here).run()
+    assert list(summary.failed) == ["a/out"]
+    assert "leads out" in summary.failed["a/out"]
+    assert summary.files == 42
+
+
+def test_it_ends_when_its_sender_is_gone_and_nothing_moves(there: There, tmp_path: Path) -> None:
+    serving = there.serving
+    caller = Caller()
+    serving._caller = lambda: caller
+    never = threading.Event()
+
+    def rows() -> Iterator[list[Any]]:
+        yield [["x.bin", 20 * CHUNK, 5, False]]
+        never.wait()  # as of a cable that was pulled
+
+    told = serving.receive("logs", "1", "", rows())
+    try:
+        for values in told:
+            if unpacked(values) in (Opened(), Status()):
+                continue
+            break
+        assert list((tmp_path / "there").glob(".labc-part-*.part"))
+        caller.cancelled = True
+        began = time.monotonic()
+        list(told)
+        assert time.monotonic() - began < 2
+    finally:
+        never.set()
+    caller.cancelled = False
+    again = serving.receive("logs", "2", "", iter([[["x.bin", 20 * CHUNK, 5, False]]]))
+    statuses = (piece for piece in map(unpacked, again) if isinstance(piece, Status))
+    status = next(status for status in statuses if status.under_way or status.failed)
+    assert (status.under_way, status.failed) == (1, 0), "nobody holds the file any more"
+    again.close()
 
 
 def test_it_can_be_stopped_and_goes_on_later(there: There, here: Path, tmp_path: Path) -> None:
