@@ -12,10 +12,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from labc.errors import ClosedError, FilesError, NotFoundError
-from labc.functions import EndOfStream, Options, Outgoing
+from labc.functions import EndOfStream, Options, Outcome, Outgoing
 from labc.node.runtime import Runtime
 from labc.node.streams import StreamWish
+from labc.settings import is_share_name
 
 if TYPE_CHECKING:
     from labc.files import Place, Summary
@@ -191,11 +194,13 @@ class FileWork:
         except NotFoundError:
             await self._check_there(rooms)
             return []
-        found = []
-        for outcome in outcomes:
-            for name, read, write in outcome.value["shares"] if outcome.ok else ():
-                found.append(ShareInfo(name, read, write, outcome.host, outcome.node))
-        return found
+        told = ((outcome, _shares_of(outcome)) for outcome in outcomes)
+        return [
+            ShareInfo(name, read, write, outcome.host, outcome.node)
+            for outcome, answer in told
+            if answer is not None
+            for name, read, write in answer.shares
+        ]
 
     async def list(self, rooms: Runtime, where: Any, matching: str | None) -> builtins.list[FileInfo]:
         from labc.files import unpacked_entries
@@ -295,20 +300,20 @@ class FileWork:
         except NotFoundError:
             await self._check_there(rooms)
             outcomes = []
-        told = [(outcome, [row[0] for row in outcome.value["shares"]]) for outcome in outcomes if outcome.ok]
-        having = [outcome for outcome, names in told if share in names]
+        told = [(outcome, answer) for outcome in outcomes if (answer := _shares_of(outcome)) is not None]
+        having = [(outcome, answer) for outcome, answer in told if share in (name for name, *_ in answer.shares)]
         where = f" on {self._options.host!r}" if self._options.host else ""
         if not having:
-            names = sorted({name for _, names in told for name in names})
+            names = sorted({name for _, answer in told for name, *_ in answer.shares})
             others = f"there are: {', '.join(names)}" if names else "there are none that this program may use"
             raise FilesError(
                 f"there is no share {share!r}{where}: {others}. (Its setting is `shares`; on a network without a key, "
                 "other computers need open = true there.)"
             )
-        hosts = sorted({outcome.host for outcome in having})
+        hosts = sorted({outcome.host for outcome, _ in having})
         if len(hosts) > 1:
             raise FilesError(f"several hosts have a share {share!r}, {' and '.join(hosts)}: say get_host(...)")
-        return _Remote(rooms, replace(self._options, host=None, node=having[0].value["node_id"]))
+        return _Remote(rooms, replace(self._options, host=None, node=having[0][1].node_id))
 
     async def _streamed(self, rooms: Runtime, share: str, name: str, *args: Any) -> builtins.list[Any]:
         remote = await self._remote(rooms, share)
@@ -317,6 +322,22 @@ class FileWork:
             return await asyncio.to_thread(builtins.list, stream)
         finally:
             stream.close()
+
+
+class _Answer(msgspec.Struct):
+    """Of one node."""
+
+    node_id: str
+    shares: builtins.list[tuple[str, bool, bool]]
+
+
+def _shares_of(outcome: Outcome) -> _Answer | None:
+    """None: it is none that makes sense, or an error."""
+    try:
+        answer = msgspec.convert(outcome.value, _Answer) if outcome.ok else None
+    except (TypeError, ValueError):
+        return None
+    return answer if answer is not None and all(is_share_name(name) for name, *_ in answer.shares) else None
 
 
 class _Chosen(NamedTuple):
