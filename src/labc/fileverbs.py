@@ -8,13 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from labc.functions import Options
-from labc.node import DiskUsage, FileInfo, Files, FileWork, ShareInfo
+from labc.node import CONNECTIONS, DiskUsage, FileInfo, Files, FileWork, Paths, ShareInfo
 from labc.portal import Portal
 
 if TYPE_CHECKING:
     from labc.files import Summary
-
-_CONNECTIONS = 4
 
 
 class BlockingFiles(Files):
@@ -35,7 +33,7 @@ class BlockingFiles(Files):
         where: str | Iterable[str],
         *,
         to: str | os.PathLike[str] = ".",
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Summary:
@@ -46,10 +44,10 @@ class BlockingFiles(Files):
 
     def upload(
         self,
-        what: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        what: Paths,
         *,
         to: str,
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Summary:

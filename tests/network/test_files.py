@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trees import contents
 
 import labc
 from labc import aio
@@ -42,16 +43,6 @@ def files(logs: Path, tmp_path: Path, serve) -> Any:
     (tmp_path / "inbox").mkdir()
     serve(SERVER, name="nas", LABC_SHARES__LOGS=str(logs), LABC_SHARES__INBOX=f"{tmp_path / 'inbox'},write")
     return labc.get_host(socket.gethostname()).files
-
-
-def contents(root: Path) -> dict[str, Any]:
-    found = {}
-    for path in root.rglob("*"):
-        about = path.stat()
-        found[path.relative_to(root).as_posix()] = (
-            "folder" if path.is_dir() else (path.read_bytes(), about.st_mtime_ns, bool(about.st_mode & 0o100))
-        )
-    return found
 
 
 def names(root: Path) -> list[str]:
@@ -122,6 +113,21 @@ def test_checksums_and_deleting(files: Any, logs: Path, tmp_path: Path) -> None:
         files.delete(["inbox:run.sh"])
     with pytest.raises(labc.FilesError, match="write = false"):
         files.delete("logs:large.bin")
+
+
+def test_a_name_that_is_no_text(files: Any, logs: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe")
+    (logs / name).write_text("x")
+    (info,) = files.list([f"logs:{name}"])
+    assert info.path == f"logs:{name}"
+    assert files.download([info.path], to=tmp_path / "to").files == 1
+    files.upload(tmp_path / "to" / name, to="inbox:")
+    digest = files.checksum(f"inbox:{name}")
+    assert digest == labc.file_checksum(logs / name)
+    assert files.delete({f"inbox:{name}": digest}) == 1
+    with pytest.raises(labc.FilesError) as raised:
+        files.delete(f"inbox:{name}")
+    assert list(raised.value.failed) == [name]
 
 
 def test_what_can_not_be_is_told(files: Any, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def transfer(begin: Callable[[bool], Any], *, as_json: bool, quiet: bool) -> Non
             for problem in failed.values():
                 complain(one_line(problem))
             if summary.stopped:
-                complain(f"it ended before its time: {summary.stopped}")
+                complain(one_line(f"it ended before its time: {summary.stopped}"))
     seconds = time.monotonic() - began
     if as_json:
         numbers = {"files": summary.files, "bytes": summary.bytes, "skipped": summary.skipped}

@@ -7,7 +7,7 @@ from labc.files.folder import Folder
 from labc.files.order import Remote
 from labc.files.paths import Place, place
 from labc.files.patterns import by_glob, by_regex, is_pattern
-from labc.files.pieces import Entry, Status, unpacked_entries
+from labc.files.pieces import Entry, Status, packed_path, unpacked_entries, unpacked_path
 from labc.files.serving import Serving
 from labc.files.turns import Turns
 from labc.files.upload import Source, Upload, sources
@@ -28,7 +28,9 @@ __all__ = [
     "by_regex",
     "checksum",
     "is_pattern",
+    "packed_path",
     "place",
     "sources",
     "unpacked_entries",
+    "unpacked_path",
 ]

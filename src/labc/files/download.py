@@ -20,24 +20,24 @@ from labc.files.pieces import (
     Status,
     Waiting,
     packed,
-    packed_path,
     unpacked,
     unpacked_entries,
+    unpacked_path,
 )
 
 LIST, READ = "core.files.list", "core.files.read"
 
 
 class Download(Order):
-    """``target_of`` the path of a file in the share is its path in the folder. ``wanted(path)``: whether it is, of
-    those that are chosen."""
+    """``what``: a glob, or packed paths. ``target_of`` the path of a file in the share is its path in the folder.
+    ``wanted(path)``: whether it is, of those that are chosen."""
 
     def __init__(
         self,
         remote: Remote,
         share: str,
         how: How,
-        what: str | Sequence[str],
+        what: str | Sequence[str | bytes],
         folder: Folder,
         target_of: Callable[[str], str],
         connections: int,
@@ -46,8 +46,8 @@ class Download(Order):
         super().__init__(remote, connections)
         self._share = share
         self._how = how
-        self._what = what if isinstance(what, str) else [packed_path(path) for path in what]
-        self._was_chosen = was_chosen(how, what)
+        self._what = what
+        self._was_chosen = was_chosen(how, what if isinstance(what, str) else [unpacked_path(path) for path in what])
         self._wanted = wanted
         self._fetching = Fetching(folder, target_of)
 

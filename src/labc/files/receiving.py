@@ -78,12 +78,9 @@ class Receiving:
                 self._fetching.lost(connection)
 
         threading.Thread(target=read, name="labc files", daemon=True).start()
-        try:
-            self._fetching.ready(connection)
-            yield Ready()
-            yield from self._fetching.tasks(connection)
-        finally:
-            self._fetching.lost(connection)
+        self._fetching.ready(connection)
+        yield Ready()
+        yield from self._fetching.tasks(connection)
         if problems and not self._fetching.is_over:
             raise problems[0]
 
@@ -92,7 +89,7 @@ class Receiving:
         self._fetching.waits(connection)
 
     def left(self, connection: Connection) -> None:
-        """It did not wait any longer."""
+        """Nothing more is asked for on it."""
         self._fetching.lost(connection)
 
 

@@ -2,7 +2,17 @@
 
 from labc.node.details import FunctionInfo, NodeInfo, TopicDetails
 from labc.node.faces import Face, OnEnd, OnItem, Verbs
-from labc.node.files import AsyncFiles, DiskUsage, FileInfo, Files, FileWork, ShareInfo, file_checksum
+from labc.node.files import (
+    CONNECTIONS,
+    AsyncFiles,
+    DiskUsage,
+    FileInfo,
+    Files,
+    FileWork,
+    Paths,
+    ShareInfo,
+    file_checksum,
+)
 from labc.node.maps import Map, MapWish
 from labc.node.node import Node
 from labc.node.process import process
@@ -13,6 +23,7 @@ from labc.node.verbs import AsyncAt, AsyncVerbs, Operation, Registering, RemoteF
 from labc.node.watching import Callback, NodeEvents, NodeWatch, check_callback
 
 __all__ = [
+    "CONNECTIONS",
     "AsyncAt",
     "AsyncFiles",
     "AsyncVerbs",
@@ -32,6 +43,7 @@ __all__ = [
     "OnEnd",
     "OnItem",
     "Operation",
+    "Paths",
     "Registering",
     "RemoteFunction",
     "Runtime",

@@ -28,7 +28,8 @@ Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Operation = Callable[[Runtime], Awaitable[Any]]
 
 _SHARES = "core.shares"
-_CONNECTIONS = 4
+CONNECTIONS = 4
+"""When nothing else is said."""
 
 
 class FileInfo(NamedTuple):
@@ -116,7 +117,7 @@ class Files(ABC):
         where: str | Iterable[str],
         *,
         to: str | os.PathLike[str] = ".",
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Any:
@@ -147,7 +148,7 @@ class Files(ABC):
         what: Paths,
         *,
         to: str,
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Any:
@@ -189,16 +190,9 @@ class FileWork:
         self._options = options
 
     async def shares(self, rooms: Runtime) -> builtins.list[ShareInfo]:
-        try:
-            outcomes = await rooms.call_all(_SHARES, (), {}, self._options)
-        except NotFoundError:
-            await self._check_there(rooms)
-            return []
-        told = ((outcome, _shares_of(outcome)) for outcome in outcomes)
         return [
             ShareInfo(name, read, write, outcome.host, outcome.node)
-            for outcome, answer in told
-            if answer is not None
+            for outcome, answer in await self._answers(rooms)
             for name, read, write in answer.shares
         ]
 
@@ -206,7 +200,7 @@ class FileWork:
         from labc.files import unpacked_entries
 
         chosen = _chosen(where, matching)
-        rows = await self._streamed(rooms, chosen.share, "core.files.list", chosen.share, *chosen.question)
+        rows = await self._streamed(rooms, "core.files.list", chosen.share, *chosen.question)
         failed, found = {}, []
         for entry in unpacked_entries(row for some in rows for row in some):
             if len(entry) == 2:
@@ -261,11 +255,12 @@ class FileWork:
         return DiskUsage(*await rooms.call("core.files.usage", (goal.share, goal.path), {}, remote.options))
 
     async def checksum(self, rooms: Runtime, where: str) -> str:
-        from labc.files import place
+        from labc.files import packed_path, place
 
         goal = place(where)
-        rows = await self._streamed(rooms, goal.share, "core.files.checksums", goal.share, "paths", [goal.path])
-        if [path for path, *_ in rows] != [goal.path]:
+        path = packed_path(goal.path)
+        rows = await self._streamed(rooms, "core.files.checksums", goal.share, "paths", [path])
+        if [told for told, *_ in rows] != [path]:
             raise FilesError(f"{where!r} is a folder: a checksum is of a file")
         _, digest, problem = rows[0]
         if digest is None:
@@ -273,34 +268,34 @@ class FileWork:
         return bytes(digest).hex()
 
     async def delete(self, rooms: Runtime, where: Any) -> int:
-        from labc.files import place
+        from labc.files import packed_path, place, unpacked_path
 
         digests = dict(where) if isinstance(where, Mapping) else {}
         places = [place(path) for path in ([where] if isinstance(where, str) else where)]
         share = _one_share(places)
         expected = [bytes.fromhex(digests[path]) if digests else None for path in (digests or places)]
-        rows = [[goal.path, digest] for goal, digest in zip(places, expected, strict=True)]
-        told = await self._streamed(rooms, share, "core.files.delete", share, Outgoing(rows))
-        failed = {str(path): problem for path, problem in told if problem}
+        rows = [[packed_path(goal.path), digest] for goal, digest in zip(places, expected, strict=True)]
+        told = await self._streamed(rooms, "core.files.delete", share, Outgoing(rows))
+        failed = {unpacked_path(path): problem for path, problem in told if problem}
         if failed:
             raise FilesError(_told(failed, f"{len(failed)} of {len(rows)} files were not deleted"), failed)
         return len(told)
 
     # Within.
 
-    async def _check_there(self, rooms: Runtime) -> None:
-        """Raises NotFoundError: nobody is where these options look."""
-        if not await rooms.nodes(self._options):
-            raise NotFoundError(str(self._options.node or self._options.host or "labc"), kind="node")
-
-    async def _remote(self, rooms: Runtime, share: str) -> _Remote:
-        """The node that has this share. Raises FilesError, NotFoundError."""
+    async def _answers(self, rooms: Runtime) -> builtins.list[tuple[Outcome, _Answer]]:
+        """What the nodes tell of their shares. Raises NotFoundError: nobody is where these options look."""
         try:
             outcomes = await rooms.call_all(_SHARES, (), {}, self._options)
         except NotFoundError:
-            await self._check_there(rooms)
-            outcomes = []
-        told = [(outcome, answer) for outcome in outcomes if (answer := _shares_of(outcome)) is not None]
+            if not await rooms.nodes(self._options):
+                raise NotFoundError(str(self._options.node or self._options.host or "labc"), kind="node") from None
+            return []
+        return [(outcome, answer) for outcome in outcomes if (answer := _shares_of(outcome)) is not None]
+
+    async def _remote(self, rooms: Runtime, share: str) -> _Remote:
+        """The node that has this share. Raises FilesError, NotFoundError."""
+        told = await self._answers(rooms)
         having = [(outcome, answer) for outcome, answer in told if share in (name for name, *_ in answer.shares)]
         where = f" on {self._options.host!r}" if self._options.host else ""
         if not having:
@@ -315,9 +310,9 @@ class FileWork:
             raise FilesError(f"several hosts have a share {share!r}, {' and '.join(hosts)}: say get_host(...)")
         return _Remote(rooms, replace(self._options, host=None, node=having[0][1].node_id))
 
-    async def _streamed(self, rooms: Runtime, share: str, name: str, *args: Any) -> builtins.list[Any]:
+    async def _streamed(self, rooms: Runtime, name: str, share: str, *args: Any) -> builtins.list[Any]:
         remote = await self._remote(rooms, share)
-        stream = await asyncio.to_thread(remote.stream, name, *args)
+        stream = await asyncio.to_thread(remote.stream, name, share, *args)
         try:
             return await asyncio.to_thread(builtins.list, stream)
         finally:
@@ -352,12 +347,14 @@ class _Chosen(NamedTuple):
 
 def _chosen(where: str | Iterable[str], matching: str | None) -> _Chosen:
     """Raises FilesError."""
-    from labc.files import by_regex, is_pattern, place
+    from labc.files import by_regex, is_pattern, packed_path, place
 
     wanted = by_regex(matching).takes if matching is not None else lambda path: True
     if not isinstance(where, str):
         places = [place(path) for path in where]
-        return _Chosen(_one_share(places), ("paths", [goal.path for goal in places]), lambda path: path, wanted)
+        return _Chosen(
+            _one_share(places), ("paths", [packed_path(goal.path) for goal in places]), lambda path: path, wanted
+        )
     goal = place(where)
     if is_pattern(goal.path):
         return _Chosen(goal.share, ("glob", goal.path), lambda path: path, wanted)
@@ -477,7 +474,7 @@ class AsyncFiles(Files):
         where: str | Iterable[str],
         *,
         to: str | os.PathLike[str] = ".",
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Summary:
@@ -491,7 +488,7 @@ class AsyncFiles(Files):
         what: Paths,
         *,
         to: str,
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         matching: str | None = None,
         progress: bool = False,
     ) -> Summary:

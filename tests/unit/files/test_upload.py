@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trees import contents
 
 from labc.errors import FilesError, NotFoundError, PeerLostError
 from labc.files import order as order_module
@@ -43,17 +44,6 @@ def there(here: Path, tmp_path: Path) -> There:
 def upload(there: There, here: Path, to: str = "", connections: int = 3) -> Upload:
     (source,) = sources([f"{here}/"])
     return Upload(there, "logs", to, source, connections)
-
-
-def contents(root: Path) -> dict[str, Any]:
-    """What is in a folder, with its times and whether it can be executed."""
-    found = {}
-    for path in root.rglob("*"):
-        about = path.stat()
-        found[path.relative_to(root).as_posix()] = (
-            "folder" if path.is_dir() else (path.read_bytes(), about.st_mtime_ns, bool(about.st_mode & 0o100))
-        )
-    return found
 
 
 @pytest.mark.parametrize("connections", [1, 3])
