@@ -174,6 +174,17 @@ def meet(agents: list[Agent]) -> None:
         agent.eval(f"until(lambda: names() == {wanted!r})")
 
 
+def hear(publishers: list[Agent], *subscribers: Agent) -> None:
+    """Returns when these publishers know of what these subscribe to narrowly: some milliseconds after they did."""
+    nearby = "labc.blocking.portal.node().rooms()._topics.nearby"
+    for subscriber in subscribers:
+        node_id, number = subscriber.eval(f"[labc.blocking.portal.node().id, str({nearby}._number)]")
+        for publisher in publishers:
+            publisher.eval(
+                f"until(lambda: (taker := {nearby}._takers.get({node_id!r})) and {number!r} in taker.numbers)"
+            )
+
+
 def start_all(start: Start, hosts: list[VirtualHost]) -> list[Agent]:
     agents = [start(host, f"node{number}") for number, host in enumerate(hosts, 1)]
     meet(agents)

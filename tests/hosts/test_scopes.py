@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from agent import RemoteFailure, Start, meet
+from agent import RemoteFailure, Start, hear, meet
 
 from labc import fabric
 from labc.testing import Program, VirtualHost, VirtualHosts
@@ -106,6 +106,7 @@ def test_what_is_of_one_host_does_not_exist_on_another(make_lab: MakeLab, start:
     assert other.eval("can('name-network', scope='node', perspective='neighbour')") is None
     assert neighbour.eval("can('name-network', scope='host', perspective='h2')") is None
     # Messages.
+    hear([neighbour], server)
     for agent in (other, neighbour):
         agent.exec(f"for s in {SCOPES}: labc.publish('topic-' + s, {agent.name!r} + ' ' + s)")
         agent.exec(f"for s in {SCOPES}: labc.get_host('h1').publish('topic-' + s, {agent.name!r} + ' directly ' + s)")
@@ -200,6 +201,7 @@ labc.blocking.portal.run('call', asking)
 """)
     neighbour.exec("labc.register(received.append, name='secret', scope='host')")
     neighbour.exec("labc.subscribe(received.append, topic='secret', scope='host')")
+    hear([server], neighbour)
     server.exec("labc.localhost.call_all('secret', 1)")
     server.exec("labc.localhost.publish('secret', 2); labc.publish('other', 'end')")
     neighbour.eval("until(lambda: len(received) == 2)")
@@ -223,6 +225,7 @@ labc.register(lambda text: text, name='name-host', scope='host')
 labc.subscribe(lambda *a: received.append(a), topic='held-host', scope='host', when_full='hold')
 inflow = labc.localhost.messages('pattern-host/*')
 """)
+    hear([neighbour], server)
     neighbour.exec("""
 for _ in range(3):
     assert labc.localhost.call('name-host', 'argument-host') == 'argument-host'
@@ -327,6 +330,7 @@ def test_groups_of_two_hosts_are_two(make_lab: MakeLab, start: Start, monkeypatc
     assert mate.eval("can('name-group')") == "value-group"
     assert other.eval("can('name-group')") is None
     assert other.eval("can('name-group', host='h1', node='one')") is None
+    hear([mate], one)
     for agent in (other, mate):
         agent.exec(f"labc.publish('topic-group', {agent.name!r})")
         agent.exec(f"labc.at(scope='group').publish('topic-network', {agent.name!r} + ' grouped')")

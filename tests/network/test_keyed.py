@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from agent import Agent, RemoteFailure, meet
+from agent import Agent, RemoteFailure, hear, meet
 from keyed import as_member, make_members
 
 import labc
@@ -83,6 +83,7 @@ def test_programs_of_two_users_talk_over_tls_and_a_stranger_not_at_all(place: Pa
         a.exec("labc.at(scope='host').register(lambda: 'near', name='near')")
         a.exec("labc.subscribe(receive, topic='near', scope='host')")
         assert b.eval("labc.call('near')") == "near"
+        hear([b], a)
         b.exec("labc.publish('near', 1)")
         a.eval("until(lambda: [value for value, _ in received] == [1])")
         # Who is no member: not on the fabric, and not straight at the socket either.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from agent import Agent, RemoteFailure, meet
+from agent import Agent, RemoteFailure, hear, meet
 
 from labc.testing import python_program
 
@@ -43,11 +43,6 @@ def three(start: StartOne) -> list[Agent]:
     return agents
 
 
-def knows(publisher: Agent, count: int) -> None:
-    """Wait until it knows of so many other nodes that subscribe narrowly: some milliseconds after they did."""
-    publisher.eval(f"until(lambda: len(labc.blocking.portal.node().rooms()._topics.nearby._takers) == {count})")
-
-
 def test_functions_exist_for_those_whom_their_scope_reaches(three: list[Agent]) -> None:
     me = three[0]
     for scope in SCOPES:
@@ -79,6 +74,7 @@ def test_messages_reach_those_whom_the_scope_of_the_subscription_reaches(three: 
             f"labc.subscribe(lambda who: received.append([{scope!r}, who]), topic='in/{scope}', scope={scope!r})\n"
             f"{scope} = labc.at(scope={scope!r}).messages('in/{scope}')"
         )
+    hear(three[1:], me)
     for agent in three:
         agent.exec(f"for s in {SCOPES}: labc.publish('in/' + s, {agent.name!r})")
     expected = sorted([scope, name] for name, scopes in REACHED.items() for scope in scopes)
@@ -100,6 +96,7 @@ def test_messages_reach_those_whom_the_scope_of_the_publication_reaches(three: l
             "for s in ('group', 'host', 'network'):\n"
             "    labc.subscribe(lambda value, s=s: received.append([s, value]), topic='news', scope=s)"
         )
+    hear([me], mate, neighbour)
     for scope in SCOPES:
         me.exec(f"labc.at(scope={scope!r}).publish('news', {scope!r})")
     me.exec("labc.here.publish('news', 'end'); labc.publish('news', 'end')")
@@ -160,6 +157,7 @@ def test_any_name_is_carried_within_the_host(three: list[Agent]) -> None:
     topics = [name for name in ODD_NAMES if "*" not in name]
     for topic in topics:
         me.exec(f"labc.subscribe(lambda v: received.append([{topic!r}, v]), topic={topic!r}, scope='host')")
+    hear([neighbour], me)
     for topic in topics:
         neighbour.exec(f"labc.publish({topic!r}, 1)")
         neighbour.exec(f"labc.localhost.publish({topic!r}, 2)")
@@ -198,6 +196,7 @@ def slow(number):
     received.append(number)
 labc.subscribe(slow, topic='held', scope='host', when_full='hold', queue_size=2)
 """)
+    hear([neighbour], me)
     neighbour.exec("""
 done = []
 def burst():
@@ -224,7 +223,7 @@ def test_a_stopped_narrow_subscriber_holds_up_no_publisher(three: list[Agent]) -
     me, mate, neighbour = three
     for agent in (me, mate):
         agent.exec("labc.subscribe(received.append, topic='n', scope='host', queue_size=5000)")
-    knows(neighbour, 2)
+    hear([neighbour], me, mate)
     mate.program.stop()
     try:
         took = neighbour.eval("""(
@@ -247,7 +246,7 @@ def test_a_killed_narrow_subscriber_is_forgotten(three: list[Agent]) -> None:
     me, mate, neighbour = three
     for agent in (me, mate):
         agent.exec("labc.subscribe(received.append, topic='n', scope='host')")
-    knows(neighbour, 2)
+    hear([neighbour], me, mate)
     neighbour.exec("labc.publish('n', 0)")
     mate.program.kill()
     neighbour.exec("for number in range(1, 50): labc.publish('n', number); time.sleep(0.002)")
@@ -293,6 +292,7 @@ def test_the_loss_of_the_root_interrupts_nothing_narrow(start: StartOne) -> None
     assert root.eval("labc.blocking.portal.node().is_root")
     server.exec("labc.register(lambda n: n, name='same', scope='host')")
     server.exec("labc.subscribe(receive, topic='n', scope='host', queue_size=100000)")
+    hear([client], server)
     client.exec("""
 problems, answers = [], []
 ended = threading.Event()
@@ -389,6 +389,7 @@ assert ready.wait(30)
     assert values == list(range(30))
     assert client.eval("[labc.call(f'number.{n}') for n in range(30)]", timeout=30) == list(range(30))
     assert client.eval("len(labc.functions())", timeout=30) == 60
+    client.eval("until(lambda: len(labc.blocking.portal.node().rooms()._topics.nearby._takers) == 30)")
     client.exec("labc.publish('all', 1); labc.localhost.publish('all', 2)")
     for number, crowd in enumerate(crowds):
         crowd.may_panic = True  # of its ten nodes one after the other is the root, and leaves
@@ -412,6 +413,7 @@ labc.subscribe(received.append, topic="near", scope="host")
     )  # this one, too
     with pytest.raises(RemoteFailure, match="OverloadedError"):
         other.eval("labc.at(node='busy').call('wait')")
+    hear([other], busy)
     other.exec("for number in range(5): labc.publish('near', number)")
     busy.eval("until(lambda: received == [0, 1, 2, 3, 4])")
     busy.exec("going.set()")
@@ -438,7 +440,7 @@ def test_a_burst_to_a_narrow_subscriber_is_slowed_down_and_not_dropped(start: St
     meet([publisher, subscriber])
     for agent in (publisher, subscriber):
         agent.exec("labc.subscribe(received.append, topic='burst', scope='host', queue_size=100_000)")
-    knows(publisher, 1)
+    hear([publisher], subscriber)
     publisher.exec("for number in range(30_000): labc.publish('burst', number)", timeout=30)
     for agent in (publisher, subscriber):
         agent.eval("until(lambda: len(received) == 30_000)")
