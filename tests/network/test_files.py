@@ -233,3 +233,31 @@ def test_a_bar_shows_how_far_it_is(files: Any, tmp_path: Path, capfd) -> None:
     told = capfd.readouterr().err
     assert "from logs:" in told
     assert "33 of 33 files" in told
+
+
+def test_a_share_that_two_programs_have(files: Any, logs: Path, tmp_path: Path, serve) -> None:
+    serve(SERVER, name="second", LABC_SHARES__LOGS=f"{logs}/../logs")
+    assert len(files.list("logs:2026/05")) == 30
+    serve(SERVER, name="third", LABC_SHARES__LOGS=str(tmp_path))
+    with pytest.raises(labc.FilesError, match="different folders as the share 'logs', nas and second and third"):
+        files.list("logs:")
+    assert len(labc.at(node="nas").files.list("logs:2026/05")) == 30
+
+
+def test_what_takes_too_long_is_a_timeout(files: Any, logs: Path) -> None:
+    with open(logs / "huge", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(labc.CallTimeoutError):
+        labc.at(node="nas", timeout=0.3).files.checksum("logs:huge")
+    assert len(files.list("logs:2026/05")) == 30
+
+
+def test_what_can_not_be_read_is_not_listed_and_told_by_a_download(files: Any, logs: Path, tmp_path: Path) -> None:
+    (logs / "2026" / "out.log").symlink_to("/etc/passwd")
+    assert "logs:2026/out.log" not in [info.path for info in files.list("logs:2026")]
+    with pytest.raises(labc.FilesError, match="leads out of its share"):
+        files.list(["logs:2026/out.log"])
+    with pytest.raises(labc.FilesError, match=r"1 file did not arrive: '2026/out.log' is a link") as told:
+        files.download("logs:2026", to=tmp_path / "to")
+    assert list(told.value.failed) == ["2026/out.log"]
+    assert len(names(tmp_path / "to")) == 31

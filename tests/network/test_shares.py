@@ -51,7 +51,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def test_shares_are_told(logs: Path) -> None:
-    assert labc.at(node="nas").call("core.shares")["shares"] == [["logs", True, False]]
+    assert labc.at(node="nas").call("core.shares")["shares"][0][:3] == ["logs", True, False]
 
 
 @pytest.mark.parametrize("connections", [1, 8])

@@ -1,6 +1,6 @@
 """Folders that others may reach by a name, and files that go from one place to another."""
 
-from labc.files.chunks import checksum
+from labc.files.choosing import without_nested
 from labc.files.download import Download
 from labc.files.fetching import Summary
 from labc.files.folder import Folder
@@ -8,6 +8,7 @@ from labc.files.order import Remote
 from labc.files.paths import Place, place
 from labc.files.patterns import by_glob, by_regex, is_pattern
 from labc.files.pieces import Entry, Status, packed_path, unpacked_entries, unpacked_path
+from labc.files.sending import checksum
 from labc.files.serving import Serving
 from labc.files.turns import Turns
 from labc.files.upload import Source, Upload, sources
@@ -33,4 +34,5 @@ __all__ = [
     "sources",
     "unpacked_entries",
     "unpacked_path",
+    "without_nested",
 ]

@@ -10,22 +10,26 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Self
 
 from labc.errors import ClosedError, LabcError
 from labc.files import rawio
-from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of
+from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of, zeros
 from labc.files.folder import Folder
 from labc.files.paths import UNFINISHED, shown
 from labc.files.pieces import Entry
 
 _HEAD = struct.Struct(f"<8sQqQ{DIGEST}s")
-_LINE = struct.Struct(f"<Q{DIGEST}s")
+"""Of a journal. The digests of the chunks come after it, each in its place."""
 _MAGIC = b"labcpart"
 _JOURNAL_FROM = 2
 """Chunks. A file of fewer is fetched again when it did not arrive."""
+_NONE = bytes(DIGEST)
+"""The digest of a chunk that has not come."""
+_DIGESTS = 4096
+"""That are read at a time."""
 
 
 class SpoiledError(LabcError):
@@ -40,13 +44,20 @@ class Arrival:
     """One file, for any number of threads that bring chunks. It is begun with ``with``; what is not finished when that
     ends is kept for the next time, if it is worth it."""
 
-    def __init__(self, folder: Folder, path: str, source: Entry) -> None:
-        """``source``: what the file is where it comes from; ``path``: where it goes."""
+    def __init__(self, folder: Folder, path: str, source: Entry, may_wait: Callable[[], bool] = lambda: False) -> None:
+        """``source``: what the file is where it comes from; ``path``: where it goes. ``may_wait()``, after a moment,
+        whether another one that writes the same file shall be waited for."""
         self._folder = folder
         self._path = path
         self._source = source
-        self._digests: dict[int, bytes] = {}
+        self._may_wait = may_wait
+        self._come = bytearray(count_chunks(source.size))
+        """Of each chunk, whether it is there."""
+        self._only = _NONE
+        """The digest of the chunk of a file that has but one."""
         self._lock = threading.Lock()
+        self._all_closed = threading.Event()
+        self._all_closed.set()
         self._open = ExitStack()
         self._file = self._journal = -1
         self._inside = 0
@@ -71,6 +82,7 @@ class Arrival:
             self._open.close()
             raise
         self._left = self._closed = False
+        self._all_closed.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,14 +91,28 @@ class Arrival:
             self._left = True
         self._close_if_left()
 
+    def wait_until_closed(self) -> None:
+        """Returns when nobody is at it any more, after it has been left."""
+        self._all_closed.wait()
+
     @property
-    def missing(self) -> list[int]:
-        """The chunks that have not come, in rising order."""
-        with self._lock:
-            return [chunk for chunk in range(count_chunks(self._source.size)) if chunk not in self._digests]
+    def missing(self) -> Iterator[int]:
+        """The chunks that have not come, in rising order, as of when it is asked for each."""
+        chunk = -1
+        while (chunk := self._come.find(0, chunk + 1)) >= 0:
+            yield chunk
+
+    @property
+    def bytes_to_come(self) -> int:
+        """Those of the chunks that are missing."""
+        missing = self._come.count(0)
+        if not missing:
+            return 0
+        last = len(self._come) - 1
+        return missing * CHUNK - (0 if self._come[last] else CHUNK - length_of(last, self._source.size))
 
     def put(self, chunk: int, data: Any, digest: bytes) -> None:
-        """A chunk has come. From any thread.
+        """A chunk has come; no bytes of one that is nothing but zeros. From any thread.
 
         Raises:
             SpoiledError: it is not what was sent.
@@ -94,14 +120,20 @@ class Arrival:
             OSError: it can't be written.
         """
         expected = length_of(chunk, self._source.size)
-        if len(data) != expected or digest_of(data) != digest:
+        is_hole = not data and expected == CHUNK and digest == zeros()
+        if not is_hole and (len(data) != expected or digest_of(data) != digest):
             raise SpoiledError(f"chunk {chunk} of {shown(self._path)} did not arrive as it was sent")
         with self._being_at_it():
-            rawio.write_at(self._file, data, chunk * CHUNK)
+            if not is_hole:
+                rawio.write_at(self._file, data, chunk * CHUNK)
+            elif not rawio.is_hole(self._file, expected, chunk * CHUNK):  # an earlier try may have begun there
+                rawio.write_at(self._file, bytes(CHUNK), chunk * CHUNK)
             with self._lock:
-                self._digests[chunk] = digest
                 if self._journal >= 0:
-                    os.write(self._journal, _LINE.pack(chunk, digest))
+                    self._write_down(chunk, digest)
+                else:
+                    self._only = digest
+                self._come[chunk] = True
 
     def finish(self, digest: bytes) -> None:
         """All chunks have come; ``digest`` is that of the file, by who has sent it. It is in its place when this
@@ -113,10 +145,11 @@ class Arrival:
             OSError: it can't be put there.
         """
         with self._being_at_it():
-            if self.missing or digest_of_all(self._digests[chunk] for chunk in sorted(self._digests)) != digest:
+            if not all(self._come) or digest_of_all(self._digests()) != digest:
                 self._throw_away()
                 raise SpoiledError(f"{shown(self._path)} did not arrive as it was sent")
             source = self._source
+            os.truncate(self._file, source.size)  # there may be a hole at its end
             self._spot.describe(self._part, modified=source.modified, executable=source.executable)
             try:
                 os.fsync(self._file)
@@ -158,6 +191,7 @@ class Arrival:
                 with suppress(OSError):
                     self._spot.remove(self._part)
             self._open.close()
+            self._all_closed.set()
 
     def _throw_away(self) -> None:
         """Keep nothing of it."""
@@ -173,6 +207,9 @@ class Arrival:
             self._file = self._spot.open(self._part, os.O_RDWR | os.O_CREAT)
             try:
                 if not rawio.lock(self._file):
+                    if self._may_wait():
+                        self._close_file()
+                        continue
                     raise BeingWrittenError(f"{shown(self._path)} is being written by another program, or thread")
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(self._file), self._spot.stat(self._part)):
@@ -188,24 +225,38 @@ class Arrival:
         self._open.callback(self._close_journal)
         source = self._source
         head = _HEAD.pack(_MAGIC, source.size, source.modified, CHUNK, digest_of(os.fsencode(source.path)))
-        notes = rawio.read_at(self._journal, os.fstat(self._journal).st_size, 0)
-        kept = [head]
-        if notes[: _HEAD.size] == head:
-            whole = (len(notes) - _HEAD.size) // _LINE.size * _LINE.size
-            for chunk, digest in _LINE.iter_unpack(notes[_HEAD.size : _HEAD.size + whole]):
-                if chunk < count_chunks(source.size) and self._has(chunk, digest):
-                    self._digests[chunk] = digest
-                    kept.append(_LINE.pack(chunk, digest))
-        else:
+        if rawio.read_at(self._journal, _HEAD.size, 0) != head:
+            os.truncate(self._journal, 0)
             os.truncate(self._file, 0)
-        journal = b"".join(kept)
-        if journal != notes:  # what is left behind it, if this is killed now, is looked at like all else
-            rawio.write_at(self._journal, journal, 0)
-            os.truncate(self._journal, len(journal))
-        os.lseek(self._journal, 0, os.SEEK_END)
+            rawio.write_at(self._journal, head, 0)
+            return
+        for chunk, digest in enumerate(self._digests()):
+            if digest == _NONE:
+                continue
+            if self._has(chunk, digest):
+                self._come[chunk] = True
+            else:
+                self._write_down(chunk, _NONE)
+
+    def _digests(self) -> Iterator[bytes]:
+        """Of all chunks, in their order, as far as the journal goes."""
+        count = len(self._come)
+        if self._journal < 0:
+            yield from [self._only] * count
+            return
+        for first in range(0, count, _DIGESTS):
+            length = min(_DIGESTS, count - first) * DIGEST
+            some = rawio.read_at(self._journal, length, _HEAD.size + first * DIGEST)
+            for start in range(0, len(some) // DIGEST * DIGEST, DIGEST):
+                yield some[start : start + DIGEST]
+
+    def _write_down(self, chunk: int, digest: bytes) -> None:
+        rawio.write_at(self._journal, digest, _HEAD.size + chunk * DIGEST)
 
     def _has(self, chunk: int, digest: bytes) -> bool:
         length = length_of(chunk, self._source.size)
+        if digest == zeros() and rawio.is_hole(self._file, length, chunk * CHUNK):
+            return True
         data = rawio.read_at(self._file, length, chunk * CHUNK)
         return len(data) == length and digest_of(data) == digest
 

@@ -13,19 +13,40 @@ from labc.files.pieces import Entry, Missing
 How = Literal["glob", "paths"]
 
 
-def was_chosen(how: How, what: str | Sequence[str]) -> Callable[[str], bool]:
-    """Tells of a path whether it can be one of these: who has the files may say anything."""
+Rank = tuple[int, list[str]]
+"""Where in the list of those that are meant a path comes: they are in rising order."""
+
+
+def ranking(how: How, what: str | Sequence[str]) -> Callable[[str], Rank | None]:
+    """Tells the rank of a path; None: it is none of those that are meant, whatever says who has the files."""
     if how == "glob":
         selections = [by_glob(pattern) for pattern in ([what] if isinstance(what, str) else what)]
-        return lambda path: any(selection.takes(path) for selection in selections)
-    paths = frozenset(what)
+        return lambda path: next(
+            ((number, path.split("/")) for number, each in enumerate(selections) if each.takes(path)), None
+        )
+    numbers = {path: number for number, path in enumerate(what)}
 
-    def is_below(path: str) -> bool:
-        while path and path not in paths:
+    def rank(path: str) -> Rank | None:
+        above = path
+        while above and above not in numbers:
+            above = above.rpartition("/")[0]
+        return (numbers[above], path.split("/")) if above in numbers else None
+
+    return rank
+
+
+def without_nested(paths: Sequence[str]) -> list[str]:
+    """These, but for those that are named again, or are in a folder of another one."""
+    every = frozenset(paths)
+
+    def is_nested(path: str) -> bool:
+        while path:
             path = path.rpartition("/")[0]
-        return path in paths
+            if path in every:
+                return True
+        return False
 
-    return is_below
+    return [path for path in dict.fromkeys(paths) if not is_nested(path)]
 
 
 def chosen(folder: Folder, how: How, what: str | Sequence[str]) -> Iterator[Entry | Missing]:

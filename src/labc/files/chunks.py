@@ -10,8 +10,8 @@ Two files with the same bytes have the same digest, wherever they are.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from labc.errors import FilesError
@@ -31,31 +31,21 @@ class Part(NamedTuple):
 
 def digest_of(data: Any) -> bytes:
     """Of a chunk."""
-    try:
-        import xxhash
-    except ImportError:
-        raise FilesError("files need a library that is not installed here: pip install 'labc[files]'") from None
-    return xxhash.xxh3_128_digest(data)
+    return bytes(_library().xxh3_128_digest(data))
 
 
 def digest_of_all(digests: Iterable[bytes]) -> bytes:
     """Of a file, by those of its chunks. One of no bytes has no chunks."""
-    return digest_of(b"".join(digests))
+    whole = _library().xxh3_128()
+    for digest in digests:
+        whole.update(digest)
+    return bytes(whole.digest())
 
 
-def checksum(path: str | os.PathLike[str]) -> str:
-    """Of a file of this computer, in hexadecimal digits. Raises OSError: it can't be read."""
-    with open(path, "rb", buffering=0) as file:
-        return digest_of_all(digest_of(chunk) for chunk in iter(lambda: _filled(file), b"")).hex()
-
-
-def _filled(file: Any) -> bytes:
-    """The next chunk; a shorter one only at the end of the file."""
-    parts, missing = [], CHUNK
-    while missing and (data := file.read(missing)):
-        parts.append(data)
-        missing -= len(data)
-    return b"".join(parts)
+@cache
+def zeros() -> bytes:
+    """The digest of a whole chunk that is nothing but zeros: of such a chunk no bytes are sent, or written."""
+    return digest_of(bytes(CHUNK))
 
 
 def count_chunks(size: int) -> int:
@@ -68,13 +58,24 @@ def length_of(chunk: int, size: int) -> int:
     return min(CHUNK, size - chunk * CHUNK)
 
 
-def parts_of(chunks: Sequence[int], most: int) -> list[Part]:
+def parts_of(chunks: Iterable[int], most: int) -> Iterator[Part]:
     """These chunks, in rising order, as parts of at most so many."""
-    parts: list[Part] = []
+    part: Part | None = None
     for chunk in chunks:
-        last = parts[-1] if parts else None
-        if last is not None and chunk == last.first + last.length and last.length < most:
-            parts[-1] = Part(last.first, last.length + 1)
-        else:
-            parts.append(Part(chunk, 1))
-    return parts
+        if part is not None and chunk == part.first + part.length and part.length < most:
+            part = Part(part.first, part.length + 1)
+            continue
+        if part is not None:
+            yield part
+        part = Part(chunk, 1)
+    if part is not None:
+        yield part
+
+
+@cache
+def _library() -> Any:
+    try:
+        import xxhash
+    except ImportError:
+        raise FilesError("files need a library that is not installed here: pip install 'labc[files]'") from None
+    return xxhash

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from labc.errors import ClosedError, NotFoundError, PeerLostError, ProtocolError
-from labc.files.choosing import How, was_chosen
+from labc.files.choosing import How, Rank, ranking
 from labc.files.fetching import Connection, Fetching, Summary
 from labc.files.folder import Folder
-from labc.files.order import Order, Remote, pauses
+from labc.files.order import Order, Remote, Tries
 from labc.files.paths import shown
 from labc.files.pieces import (
     Chunk,
@@ -47,7 +47,9 @@ class Download(Order):
         self._share = share
         self._how = how
         self._what = what
-        self._was_chosen = was_chosen(how, what if isinstance(what, str) else [unpacked_path(path) for path in what])
+        self._rank = ranking(how, what if isinstance(what, str) else [unpacked_path(path) for path in what])
+        self._told: Rank | None = None
+        """Of the last one that was listed."""
         self._wanted = wanted
         self._fetching = Fetching(folder, target_of)
 
@@ -60,27 +62,38 @@ class Download(Order):
         self._fetching.plan(self._entries())
 
     def _entries(self) -> Iterator[Entry | Missing]:
-        """What ends the list before its time is raised when those that it told have come."""
-        told, problem = False, Exception()
-        for pause in (*pauses(), None):
+        """The list is asked for again when it breaks off, and goes on behind what was told of it."""
+        tries = Tries(self._stopping)
+        while not self._is_over:
+            before = self._told
             try:
                 for rows in self._opened(LIST, self._share, self._how, self._what):
-                    told = True
-                    yield from filter(self._is_meant, unpacked_entries(rows))
+                    yield from (entry for entry in unpacked_entries(rows) if self._is_meant(entry, before))
                 return
             except Exception as error:
-                problem = error
-            if told or pause is None or not isinstance(problem, NotFoundError | PeerLostError):
-                break
-            self._stopping.wait(pause)
-        if not self._is_over:
-            self._failed = problem
+                if self._told != before:
+                    tries.came()
+                if isinstance(error, NotFoundError | PeerLostError) and tries.again():
+                    continue
+                if self._told is not None:
+                    raise
+                self._failed = error  # it could not even be begun
+                return
 
-    def _is_meant(self, entry: Entry | Missing) -> bool:
-        """Raises ProtocolError: nobody asked for it."""
+    def _is_meant(self, entry: Entry | Missing, before: Rank | None) -> bool:
+        """``before``: what had been told earlier.
+
+        Raises:
+            ProtocolError: nobody asked for it.
+        """
+        if isinstance(entry, Missing) and entry.is_folder:
+            return True
         path = entry.path.removesuffix("/")
-        if not self._was_chosen(path):
+        if (rank := self._rank(path)) is None:
             raise ProtocolError(f"{shown(path)} is listed, for which nobody has asked")
+        if before is not None and rank <= before:
+            return False
+        self._told = rank
         return self._wanted(path)
 
     def _connect(self, came: Callable[[], None]) -> None:

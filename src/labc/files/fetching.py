@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,11 @@ _LARGE_OPEN = 16
 """Files of several chunks that are written at the same time."""
 _TRIES = 3
 """How often a file is begun that is changed again and again."""
+_PATIENCE = 10.0
+"""Seconds that one order waits, in all, for files that another one writes: mostly an earlier one whose sender is gone,
+which is not noticed yet."""
+_LOOK_EVERY = 0.1
+"""Seconds."""
 
 
 @dataclass
@@ -68,8 +74,11 @@ class _File:
         self.target = target
         self.tries = tries
         self.arrival: Arrival | None = None
+        self.opening = threading.Lock()
         self.parts = 0
-        """That have not come."""
+        """That are asked for, or will be, and have not come."""
+        self.all_planned = False
+        """Whether there are no more than these."""
         self.bytes_to_come = 0
         self.over = False
         """Whether it is there, or has failed."""
@@ -77,6 +86,11 @@ class _File:
     @property
     def is_large(self) -> bool:
         return count_chunks(self.entry.size) > 1
+
+    def leave(self) -> None:
+        """No more is brought to it; leaving twice is harmless."""
+        if self.arrival is not None:
+            self.arrival.__exit__(None, None, None)
 
 
 class Connection:
@@ -107,33 +121,57 @@ class Fetching:
         self._bytes_to_come = 0
         self._large = 0
         self._connections: set[Connection] = set()
+        self._again: deque[tuple[_File, Entry]] = deque()
+        """Files that are to be begun again, as they were changed, and what they are now."""
         self._listing = True
-        self._beginning = 0
-        """Files that are begun again."""
+        self._planning = True
+        """Whether files are begun, or can be."""
+        self._patience = _PATIENCE
         self._given_up: str | None = None
 
     # What is wanted.
 
     def plan(self, entries: Iterable[Entry | Missing]) -> None:
-        """Put the tasks together; returns when the last ones are. In a thread of its own."""
+        """Put the tasks together; returns when all is over. In a thread of its own.
+
+        When ``entries`` raises, those that it has told are fetched still.
+        """
         try:
             for entry in entries:
-                with self._changed:
-                    self._changed.wait_for(lambda: len(self._tasks) < _READY or self._given_up is not None)
-                    if self._given_up is not None:
-                        break
-                if isinstance(entry, Missing):
-                    self._note(entry.path, entry.text)
-                elif entry.is_folder:
-                    self._make_folder(entry.path.removesuffix("/"))
-                else:
-                    self._begin(entry, tries=1)
+                if self._given_up is not None:
+                    break
+                self._take_up(entry)
+                while self._again:
+                    self._begin_again(*self._again.popleft())
         except Exception as error:  # whatever it is, what is not listed must not be taken for done
-            self.give_up(f"the list of files ended: {error}")
-        finally:
             with self._changed:
-                self._listing = False
-                self._changed.notify_all()
+                self.summary.stopped = self.summary.stopped or f"the list of files ended: {error}"
+        with self._changed:
+            self._listing = False
+        while (again := self._next_again()) is not None:
+            self._begin_again(*again)
+        with self._changed:
+            self._planning = False
+            self._changed.notify_all()
+
+    def _next_again(self) -> tuple[_File, Entry] | None:
+        """None: nothing will be begun again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._again or not self._files or self._given_up is not None)
+            return self._again.popleft() if self._again and self._given_up is None else None
+
+    def _take_up(self, entry: Entry | Missing) -> None:
+        if isinstance(entry, Missing):
+            self._note(entry.path, entry.text)
+        elif entry.is_folder:
+            self._make_folder(entry.path.removesuffix("/"))
+        else:
+            self._begin(entry, tries=1)
+
+    def _begin_again(self, before: _File, entry: Entry) -> None:
+        if before.arrival is not None:
+            before.arrival.wait_until_closed()
+        self._begin(entry, before.tries + 1)
 
     def _make_folder(self, path: str) -> None:
         try:
@@ -149,40 +187,58 @@ class Fetching:
                     self.summary.skipped += 1
                 return
             if file.is_large:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._large < _LARGE_OPEN or tries > 1 or self._given_up is not None)
-                    if self._given_up is not None:
-                        self._note(entry.path, self._given_up)
-                        return
-                    self._large += 1
-                try:
-                    file.arrival = Arrival(self._folder, file.target, entry)
-                    file.arrival.__enter__()
-                except BaseException:
-                    with self._changed:
-                        self._large -= 1
-                    raise
+                self._open(file)
         except Exception as error:  # whatever it is, the others go on
             self._note(entry.path, error)
             return
-        missing = file.arrival.missing if file.arrival is not None else []
-        parts = parts_of(missing, _PART)
         with self._changed:
-            file.bytes_to_come = sum(length_of(chunk, entry.size) for chunk in missing) if file.is_large else entry.size
+            file.bytes_to_come = file.arrival.bytes_to_come if file.arrival is not None else entry.size
             self._bytes_to_come += file.bytes_to_come
             number = self._numbers
             self._numbers += 1
             self._files[number] = file
             if self._given_up is not None:
-                self._note(entry.path, self._given_up)
-                self._end(number, file)
+                self._end(number, file, self._given_up)
                 return
-            tasks = [self._wanted(number, file, part.first, part.length, whole=False) for part in parts]
-            if not tasks:  # it is small, or all its chunks were there
-                length = 0 if file.is_large else count_chunks(entry.size)
-                tasks = [self._wanted(number, file, 0, length, whole=True)]
-            file.parts = len(tasks)
-            self._tasks.extend(tasks)
+        if not file.is_large:
+            self._ask_for(number, file, 0, count_chunks(entry.size), whole=True)
+            return
+        for part in parts_of(self._arrival(file).missing, _PART):
+            if not self._ask_for(number, file, part.first, part.length):
+                return
+        with self._changed:
+            file.all_planned = True
+            self._look_whether_all_parts_came(number, file)
+
+    def _open(self, file: _File) -> None:
+        """One of several chunks. Raises what an arrival does."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._large < _LARGE_OPEN or self._given_up is not None)
+            self._large += 1
+        try:
+            self._arrival(file)
+        except BaseException:
+            with self._changed:
+                self._large -= 1
+                self._changed.notify_all()
+            raise
+
+    def _ask_for(self, number: int, file: _File, first: int, length: int, *, whole: bool = False) -> bool:
+        """When there is room for one more task. False: it is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._tasks) < _READY or file.over)
+            if file.over:
+                return False
+            file.parts += 1
+            self._tasks.append(self._wanted(number, file, first, length, whole=whole))
+            self._changed.notify_all()
+            return True
+
+    def _look_whether_all_parts_came(self, number: int, file: _File) -> None:
+        """Then its digest is asked for."""
+        if file.all_planned and not file.parts and not file.over:
+            file.parts = 1
+            self._tasks.appendleft(self._wanted(number, file, 0, 0, whole=True))
             self._changed.notify_all()
 
     def _is_there(self, file: _File) -> bool:
@@ -251,6 +307,9 @@ class Fetching:
                 self._sent(piece, file)
         except (OSError, LabcError) as error:
             self._end(piece.number, file, problem_of(error, file.entry.path))
+        finally:
+            if piece.number not in self._files:  # it may have ended before its arrival began
+                file.leave()
 
     def lost(self, connection: Connection) -> None:
         """It brings no more: others take what it had under way."""
@@ -304,7 +363,7 @@ class Fetching:
 
     @property
     def is_over(self) -> bool:
-        return self._given_up is not None or not (self._listing or self._beginning or self._files or self._tasks)
+        return self._given_up is not None or not (self._planning or self._again or self._files or self._tasks)
 
     def _may_take(self, connection: Connection) -> bool:
         if not (connection.ready and self._tasks) or self._given_up is not None:
@@ -325,40 +384,43 @@ class Fetching:
             self._bytes_to_come -= come
 
     def _arrival(self, file: _File) -> Arrival:
-        if file.arrival is None:  # a small one is opened when it comes, so that not too many are open
-            file.arrival = Arrival(self._folder, file.target, file.entry)
-            file.arrival.__enter__()
-        return file.arrival
+        """A small one is opened when it comes, so that not too many are open."""
+        with file.opening:
+            if file.arrival is None:
+                arrival = Arrival(self._folder, file.target, file.entry, self._may_wait)
+                arrival.__enter__()
+                file.arrival = arrival
+            return file.arrival
+
+    def _may_wait(self) -> bool:
+        """After a moment, whether another one that writes the same file is still waited for."""
+        with self._changed:
+            if self._given_up is not None or self._patience <= 0:
+                return False
+            self._patience -= _LOOK_EVERY
+        time.sleep(_LOOK_EVERY)
+        return True
 
     def _sent(self, piece: Sent, file: _File) -> None:
-        with self._changed:
-            file.parts -= 1
-            is_last = not file.parts
         if piece.digest is not None:
             self._arrival(file).finish(piece.digest)
             with self._changed:  # before the end of the last one, which is the end of all
                 self.summary.files += 1
             self._end(piece.number, file)
-        elif is_last:
-            with self._changed:
-                file.parts = 1
-                self._tasks.appendleft(self._wanted(piece.number, file, 0, 0, whole=True))
-                self._changed.notify_all()
+            return
+        with self._changed:
+            file.parts -= 1
+            self._look_whether_all_parts_came(piece.number, file)
 
     def _failed(self, piece: Failed, file: _File) -> None:
+        if piece.now is None or file.tries >= _TRIES:
+            self._end(piece.number, file, piece.text)
+            return
         with self._changed:
-            self._beginning += 1
-        try:
-            if not self._end(piece.number, file):
-                return
-            if piece.now is None or file.tries >= _TRIES:
-                self._note(file.entry.path, piece.text)
-            else:
-                self._begin(Entry(file.entry.path, *piece.now), file.tries + 1)
-        finally:
-            with self._changed:
-                self._beginning -= 1
-                self._changed.notify_all()
+            if not file.over:
+                again = file, Entry(file.entry.path, *piece.now)
+                self._again.append(again)  # before the end, which can be that of all
+                self._end(piece.number, file)
 
     def _end(self, number: int, file: _File, problem: str | None = None) -> bool:
         """False: it had ended already."""
@@ -370,12 +432,12 @@ class Fetching:
             file.over = True
             self._bytes_to_come -= file.bytes_to_come
             self._files.pop(number, None)
-            self._tasks = deque(task for task in self._tasks if task.number != number) if file.parts else self._tasks
+            if file.is_large or problem is not None:  # others have one task, which is what ends them
+                self._tasks = deque(task for task in self._tasks if task.number != number)
             if file.is_large:
                 self._large -= 1
             self._changed.notify_all()
-        if file.arrival is not None:
-            file.arrival.__exit__(None, None, None)
+        file.leave()
         return True
 
     def _note(self, path: str, problem: Exception | str) -> None:

@@ -9,22 +9,26 @@ looked at, and opened: who can change the folders at that very moment could lead
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from labc.errors import FilesError
 from labc.files.paths import UNFINISHED, checked, shown
 from labc.files.patterns import Selection, by_glob
-from labc.files.pieces import Entry
+from labc.files.pieces import Entry, Missing
 
 _WINDOWS = os.name == "nt"
 _BY_FOLDER = not _WINDOWS and os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 """Not to wait for the other end of a pipe: that is refused when it is open."""
 _LINKS = 16
+_AT_A_TIME = 1 << 15
+"""Names of a folder that are held in memory. One with more is looked through again for each so many of them."""
 _OF_THIS_PROGRAM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What says nothing of the file that was to be opened."""
 
@@ -81,11 +85,7 @@ class Spot:
 class Folder:
     """The folder of a share."""
 
-    def __init__(
-        self, root: str | os.PathLike[str], skipped: Callable[[str, Exception], None] = lambda path, error: None
-    ) -> None:
-        """``skipped(path, error)`` is told of what is left out of lists, as it can't be read."""
-        self._skipped = skipped
+    def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.path.realpath(root)
         self._inside = self._root.rstrip(os.sep) + os.sep
 
@@ -98,7 +98,10 @@ class Folder:
         """
         descriptor = self._opened(checked(path, windows=_WINDOWS), path)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                raise FilesError(f"{shown(path)} is a folder, or a link to one, and no plain file")
+            if not stat.S_ISREG(mode):
                 raise FilesError(f"{shown(path)} is no plain file")
         except BaseException:
             os.close(descriptor)
@@ -113,11 +116,12 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def entries(self, wanted: Selection, below: str = "") -> Iterator[Entry]:
-        """Those files that are wanted and may be read, and empty folders, in the order of their paths. ``below``: only
-        in that folder.
+    def entries(self, wanted: Selection, below: str = "") -> Iterator[Entry | Missing]:
+        """Those files that are wanted, and empty folders, and what can't be read, in the order of their paths: name by
+        name. ``below``: only in that folder.
 
-        What goes away meanwhile is left out.
+        What goes away meanwhile is left out. Neither how many there are nor how deep they lie makes a difference to
+        the memory and the descriptors that it takes.
 
         Raises:
             FilesError: ``below`` leads out of the share.
@@ -125,11 +129,21 @@ class Folder:
         """
         try:
             with self._folder(checked(below, windows=_WINDOWS), below) as found:
-                yield from self._walk(found, below, wanted)
+                os.scandir(found).close()
         except NotADirectoryError:
             entry = self.entry(below)
             if wanted.takes(below):
                 yield entry
+            return
+        levels = [self._level(below, wanted)]
+        while levels:
+            step = next(levels[-1], None)
+            if step is None:
+                levels.pop()
+            elif isinstance(step, str):
+                levels.append(self._level(step, wanted))
+            else:
+                yield step
 
     @contextmanager
     def spot(self, path: str, *, create: bool = False) -> Iterator[Spot]:
@@ -148,11 +162,12 @@ class Folder:
             yield Spot(folder, names[-1])
 
     def usage(self, below: str = "") -> tuple[int, int]:
-        """How many files there are below a folder, and their bytes."""
+        """How many files that can be read there are below a folder, and their bytes."""
         files = size = 0
         for entry in self.entries(_ALL, below):
-            files += not entry.is_folder
-            size += entry.size
+            if isinstance(entry, Entry):
+                files += not entry.is_folder
+                size += entry.size
         return files, size
 
     def make(self, path: str) -> None:
@@ -192,35 +207,41 @@ class Folder:
             with self._folder(names[: depth - 1], path) as above, suppress(FileExistsError):
                 Spot(above, names[depth - 1]).make_folder()
 
-    def _walk(self, folder: int | str, above: str, wanted: Selection) -> Iterator[Entry]:
-        folders = []
-        with os.scandir(folder) as found:
-            names = sorted((each for each in found if not each.name.startswith(UNFINISHED)), key=lambda each: each.name)
-        if not names and above and wanted.takes(above):
-            yield Entry(f"{above}/", 0, 0, False)
-        for each in names:
-            path = f"{above}/{each.name}" if above else each.name
-            try:
-                checked(path, windows=_WINDOWS)
-                if each.is_dir(follow_symlinks=False):
-                    folders.append((each.name, path))
-                elif wanted.takes(path) and (each.is_symlink() or each.is_file(follow_symlinks=False)):
-                    yield self.entry(path)
-            except FileNotFoundError:
-                continue  # gone meanwhile
-            except (OSError, FilesError) as error:
-                if isinstance(error, OSError) and error.errno in _OF_THIS_PROGRAM:
-                    raise
-                self._skipped(path, error)
-        for name, path in folders:
-            if wanted.may_be_below(path):
-                try:
-                    with self._within(folder, name) as it:
-                        yield from self._walk(it, path, wanted)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue  # gone meanwhile
-                except PermissionError as error:
-                    self._skipped(path, error)
+    def _level(self, above: str, wanted: Selection) -> Iterator[Entry | Missing | str]:
+        """What is in a folder, in the order of the names; a text is the path of a folder that is to be looked into."""
+        after, is_empty = "", True
+        try:
+            while True:
+                with self._folder(checked(above, windows=_WINDOWS), above) as folder:
+                    children = _children(folder, after)
+                for child in children:
+                    path = f"{above}/{child.name}" if above else child.name
+                    if child.is_folder:
+                        if wanted.may_be_below(path):
+                            yield path
+                    elif child.is_file and wanted.takes(path) and (found := self._seen(path)) is not None:
+                        yield found
+                is_empty = is_empty and not children
+                if len(children) < _AT_A_TIME:
+                    break
+                after = children[-1].name
+            if is_empty and above and wanted.takes(above):
+                yield Entry(f"{above}/", 0, 0, False)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone meanwhile
+        except (OSError, FilesError) as error:
+            _check_not_of_this_program(error)
+            yield Missing(f"{above}/", problem_of(error, above))
+
+    def _seen(self, path: str) -> Entry | Missing | None:
+        """None: it is gone, or a link to nothing."""
+        try:
+            return self.entry(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, FilesError) as error:
+            _check_not_of_this_program(error)
+            return Missing(path, problem_of(error, path))
 
     @contextmanager
     def _folder(self, names: tuple[str, ...], path: str) -> Iterator[int | str]:
@@ -228,18 +249,6 @@ class Folder:
             yield self._resolved(names, path)
             return
         descriptor = self._opened(names, path, folder=True)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _within(self, folder: int | str, name: str) -> Iterator[int | str]:
-        """A folder in another one."""
-        if isinstance(folder, str):
-            yield os.path.join(folder, name)
-            return
-        descriptor = os.open(name, _READ | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         try:
             yield descriptor
         finally:
@@ -302,6 +311,33 @@ def problem_of(error: Exception, path: str) -> str:
 
 def entry_of(path: str, about: os.stat_result) -> Entry:
     return Entry(path, about.st_size, about.st_mtime_ns, bool(about.st_mode & stat.S_IXUSR))
+
+
+class _Child(NamedTuple):
+    """What is in a folder."""
+
+    name: str
+    is_folder: bool
+    is_file: bool
+    """Or a link to anything."""
+
+
+def _children(folder: int | str, after: str) -> list[_Child]:
+    """The next ones, in the order of their names."""
+
+    def child(entry: os.DirEntry[str]) -> _Child:
+        is_file = entry.is_symlink() or entry.is_file(follow_symlinks=False)
+        return _Child(entry.name, entry.is_dir(follow_symlinks=False), is_file)
+
+    with os.scandir(folder) as found:
+        those = (each for each in found if each.name > after and not each.name.startswith(UNFINISHED))
+        return heapq.nsmallest(_AT_A_TIME, map(child, those))
+
+
+def _check_not_of_this_program(error: Exception) -> None:
+    """Raises what says nothing of the file."""
+    if isinstance(error, OSError) and error.errno in _OF_THIS_PROGRAM:
+        raise error
 
 
 def _check_kind(about: os.stat_result, path: str) -> None:

@@ -17,9 +17,24 @@ _WAIT = 0.5
 """Seconds before the next try; then twice as long."""
 
 
-def pauses() -> list[float]:
-    """Seconds before each further try."""
-    return [_WAIT * 2**number for number in range(_TRIES - 1)]
+class Tries:
+    """Something is tried until it fails three times in a row without anything that came."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        """``stopping``: nobody waits for the next try any more."""
+        self._stopping = stopping
+        self.came()
+
+    def came(self) -> None:
+        """It has brought something."""
+        self._pauses = [_WAIT * 2**number for number in range(_TRIES - 1)]
+
+    def again(self) -> bool:
+        """Whether it may be tried again, after a while."""
+        if self._pauses:
+            self._stopping.wait(self._pauses.pop(0))
+            return True
+        return False
 
 
 class Remote(Protocol):
@@ -133,23 +148,15 @@ class Order(ABC):
         Returns:
             What it failed with in the end.
         """
-        left, brought = pauses(), False
-
-        def came() -> None:
-            nonlocal brought
-            brought = True
-
+        tries = Tries(self._stopping)
         while not self._is_over:
-            brought = False
             try:
-                act(came)
+                act(tries.came)
             except (FilesError, RefusedError) as error:
                 return error
             except Exception as error:  # also of a peer that makes no sense
-                left = pauses() if brought else left
-                if not left:
+                if not tries.again():
                     return error
-                self._stopping.wait(left.pop(0))
             else:
                 break
         return None

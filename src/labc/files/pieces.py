@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ import msgspec
 
 from labc.errors import ProtocolError
 
+_TOGETHER = 500
+"""Entries."""
 MAX_SIZE = 1 << 44
 """Bytes of a file: 16 TiB."""
 
@@ -30,11 +33,15 @@ class Entry(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """A file that was asked for by its path, and can't be had."""
+    """A file that can't be had; or a folder that can't be looked into, whose path ends with a slash."""
 
     path: str
     text: str
     """Why: a sentence that names it."""
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
 
 
 class Wanted(NamedTuple):
@@ -185,6 +192,13 @@ def unpacked_path(path: Any) -> str:
     if not isinstance(path, str):
         raise ProtocolError(f"a path that is none: {str(path)[:80]}")
     return path
+
+
+def together(entries: Iterable[Entry | Missing]) -> Iterator[list[Entry | Missing]]:
+    """In lists, of which each travels as a whole."""
+    left = iter(entries)
+    while some := list(itertools.islice(left, _TOGETHER)):
+        yield some
 
 
 def packed_entries(entries: Iterable[Entry | Missing]) -> list[list[Any]]:

@@ -10,6 +10,18 @@ from typing import Any
 
 WINDOWS: bool = os.name == "nt"
 
+
+def is_hole(file: int, length: int, offset: int) -> bool:
+    """Whether nothing was ever written there, as far as the system tells, or the file ends before it. It moves the
+    file's position."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset >= os.fstat(file).st_size
+    try:
+        return os.lseek(file, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        return error.errno == errno.ENXIO  # nor behind it
+
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from labc.errors import FilesError
 from labc.files import rawio
-from labc.files.chunks import CHUNK, count_chunks, digest_of, digest_of_all, length_of
-from labc.files.folder import Folder, entry_of, problem_of
+from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of, zeros
+from labc.files.folder import Folder, problem_of
 from labc.files.paths import shown
-from labc.files.pieces import Chunk, Entry, Failed, Sent, Wanted
+from labc.files.pieces import Chunk, Failed, Sent, Wanted
 
-_REMEMBERED = 64
-"""Files whose chunks' digests are known for a while."""
+_REMEMBERED = 16 << 20
+"""Bytes of digests that are known for a while: those of a file of 1 TiB, or of as many of 32."""
+_REMEMBERED_FILES = 32
+
+
+_NONE = bytes(DIGEST)
 
 
 class _Identity(NamedTuple):
@@ -33,17 +38,28 @@ class Digests:
     thread."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[_Identity, dict[int, bytes]] = OrderedDict()
+        self._known: OrderedDict[_Identity, bytearray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, identity: _Identity) -> dict[int, bytes]:
-        """By chunk; what is put in is remembered."""
+    def get(self, version: _Identity, chunk: int) -> bytes | None:
+        """None: it is not known."""
         with self._lock:
-            found = self._known.setdefault(identity, {})
-            self._known.move_to_end(identity)
-            while len(self._known) > _REMEMBERED:
+            known = self._known.get(version)
+        digest = bytes(known[chunk * DIGEST : (chunk + 1) * DIGEST]) if known is not None else _NONE
+        return digest if digest != _NONE else None
+
+    def put(self, version: _Identity, chunk: int, digest: bytes) -> None:
+        """Remember it, if there is room."""
+        size = count_chunks(version.size) * DIGEST
+        if size > _REMEMBERED:
+            return
+        with self._lock:
+            if (known := self._known.get(version)) is None:
+                known = self._known[version] = bytearray(size)
+            self._known.move_to_end(version)
+            known[chunk * DIGEST : (chunk + 1) * DIGEST] = digest
+            while len(self._known) > _REMEMBERED_FILES or sum(map(len, self._known.values())) > _REMEMBERED:
                 self._known.popitem(last=False)
-            return found
 
 
 class ChangedError(Exception):
@@ -72,8 +88,8 @@ class Sending:
         finally:
             self._close()
 
-    def digest(self, path: str) -> tuple[Entry, bytes]:
-        """Of a file as it is now, read to its end.
+    def digest(self, path: str, gone: Callable[[], bool] = lambda: False) -> bytes:
+        """Of a file as it is now, read to its end, unless who waits for it is ``gone``.
 
         Raises:
             FilesError, OSError
@@ -81,9 +97,7 @@ class Sending:
         """
         file = self._folder.open_file(path)
         try:
-            before = os.fstat(file)
-            digests = (digest for digest, _ in _read(file, range(count_chunks(before.st_size)), _identity(before)))
-            return entry_of(path, before), digest_of_all(digests)
+            return _digest(file, _identity(os.fstat(file)), gone)
         finally:
             os.close(file)
 
@@ -95,18 +109,28 @@ class Sending:
         identity = _identity(about)
         if (identity.size, identity.modified) != (wanted.size, wanted.modified):
             raise ChangedError
-        known = self._digests.of(identity)
         every = range(count_chunks(identity.size))
-        chunks = every[wanted.first : wanted.first + wanted.length]
-        for chunk, (digest, data) in zip(chunks, _read(self._file, chunks, identity), strict=True):
-            known[chunk] = digest
+        digest = digest_of_all(())
+        for chunk in every[wanted.first : wanted.first + wanted.length]:
+            digest, data = self._read(chunk, identity)
             yield Chunk(wanted.number, chunk, digest, data)
         whole = None
-        if wanted.whole:
-            unknown = [chunk for chunk in every if chunk not in known]
-            known.update(zip(unknown, (digest for digest, _ in _read(self._file, unknown, identity)), strict=True))
-            whole = digest_of_all(known[chunk] for chunk in every)
+        if wanted.whole and len(every) == 1 == wanted.length:
+            whole = digest_of_all([digest])
+        elif wanted.whole:
+            whole = digest_of_all(self._digest(chunk, identity) for chunk in every)
         yield Sent(wanted.number, whole)
+
+    def _digest(self, chunk: int, identity: _Identity) -> bytes:
+        """Raises ChangedError."""
+        return self._digests.get(identity, chunk) or self._read(chunk, identity)[0]
+
+    def _read(self, chunk: int, identity: _Identity) -> tuple[bytes, Any]:
+        """Its digest and its bytes. Raises ChangedError."""
+        digest, data = _read(self._file, chunk, identity)
+        if count_chunks(identity.size) > 1:
+            self._digests.put(identity, chunk, digest)
+        return digest, data
 
     def _changed(self, wanted: Wanted) -> Failed:
         self._close()
@@ -131,14 +155,44 @@ class Sending:
             os.close(file)
 
 
-def _read(file: int, chunks: Iterable[int], identity: _Identity) -> Iterator[tuple[bytes, Any]]:
-    """Digest and data of each chunk. Raises ChangedError."""
-    for chunk in chunks:
-        length = length_of(chunk, identity.size)
-        data = rawio.read_at(file, length, chunk * CHUNK)
-        if len(data) != length or _identity(os.fstat(file)) != identity:
-            raise ChangedError
-        yield digest_of(data), data
+def checksum(path: str | os.PathLike[str]) -> str:
+    """Of a file of this computer, in hexadecimal digits.
+
+    Raises:
+        FilesError: it is no plain file, or was written to meanwhile.
+        OSError: it can't be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise FilesError(f"{shown(os.fspath(path))} is no plain file")
+        try:
+            return _digest(file.fileno(), _identity(about)).hex()
+        except ChangedError:
+            raise FilesError(f"{shown(os.fspath(path))} is changed while it is read") from None
+
+
+def _digest(file: int, version: _Identity, gone: Callable[[], bool] = lambda: False) -> bytes:
+    """Of all of it. Raises ChangedError; FilesError: nobody waits for it."""
+
+    def digests() -> Iterator[bytes]:
+        for chunk in range(count_chunks(version.size)):
+            if gone():
+                raise FilesError("nobody waits for it any more")
+            yield _read(file, chunk, version)[0]
+
+    return digest_of_all(digests())
+
+
+def _read(file: int, chunk: int, identity: _Identity) -> tuple[bytes, Any]:
+    """Digest and data of a chunk, no data of one that is nothing but zeros. Raises ChangedError."""
+    length = length_of(chunk, identity.size)
+    is_hole = length == CHUNK and rawio.is_hole(file, length, chunk * CHUNK)
+    data = b"" if is_hole else rawio.read_at(file, length, chunk * CHUNK)
+    if (len(data) != length and not is_hole) or _identity(os.fstat(file)) != identity:
+        raise ChangedError
+    digest = zeros() if is_hole else digest_of(data)
+    return digest, data if digest != zeros() else b""
 
 
 def _identity(about: os.stat_result) -> _Identity:

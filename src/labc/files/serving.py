@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -19,15 +20,13 @@ from labc.files.pieces import (
     packed,
     packed_entries,
     packed_path,
+    together,
     unpacked,
     unpacked_path,
 )
 from labc.files.receiving import Orders, Receiving
 from labc.files.sending import ChangedError, Digests, Sending
 from labc.files.turns import Turn, Turns
-
-_TOGETHER = 500
-"""Entries that travel together."""
 
 
 class Share(Protocol):
@@ -72,24 +71,19 @@ class Serving:
         self._orders = Orders()
 
     def shares(self) -> list[list[Any]]:
-        """Name, and whether the caller may read and write, of those of which he may do either."""
+        """Name, whether the caller may read and write, of those of which he may do either; and a text that is another
+        one for another folder of this computer."""
         rows = []
         for name, share in sorted(self._shares.items()):
             may = [self._may(name, share, verb) for verb in ("read", "write")]
             if any(may):
-                rows.append([name, *may])
+                folder = os.path.realpath(os.fspath(share.path))
+                rows.append([name, *may, hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()])
         return rows
 
     def entries(self, share: str, how: str, what: Any) -> Iterator[list[list[Any]]]:
         """Those files that are meant, in lists of entries."""
-        found: list[Any] = []
-        for entry in chosen(self._folder(share, "read"), *_choice(how, what)):
-            found.append(entry)
-            if len(found) >= _TOGETHER:
-                yield packed_entries(found)
-                found = []
-        if found:
-            yield packed_entries(found)
+        yield from map(packed_entries, together(chosen(self._folder(share, "read"), *_choice(how, what))))
 
     def read(self, share: str, wanted: Iterable[Any]) -> Iterator[list[Any]]:
         """The files that are asked for, piece by piece."""
@@ -140,7 +134,7 @@ class Serving:
     def checksums(self, share: str, how: str, what: Any) -> Iterator[list[Any]]:
         """Path and digest of those files that are meant, or why there is none."""
         folder = self._folder(share, "read")
-        sending = Sending(folder, self._digests)
+        sending, gone = Sending(folder, self._digests), self._gone()
         for entry in chosen(folder, *_choice(how, what)):
             if isinstance(entry, Missing):
                 yield [packed_path(entry.path), None, entry.text]
@@ -148,7 +142,7 @@ class Serving:
             if entry.is_folder:
                 continue
             try:
-                yield [packed_path(entry.path), sending.digest(entry.path)[1], ""]
+                yield [packed_path(entry.path), sending.digest(entry.path, gone), ""]
             except ChangedError:
                 yield [packed_path(entry.path), None, f"{shown(entry.path)} is changed while it is read"]
             except (OSError, FilesError) as error:
@@ -157,12 +151,12 @@ class Serving:
     def delete(self, share: str, rows: Iterable[Any]) -> Iterator[list[Any]]:
         """Of each ``[path, digest]`` the path, and why it was not deleted, if so; with a digest only if it has that."""
         folder = self._folder(share, "write")
-        sending = Sending(folder, self._digests)
+        sending, gone = Sending(folder, self._digests), self._gone()
         for row in rows:
             packed_name, digest = _row(row)
             path = unpacked_path(packed_name)
             try:
-                if digest is not None and sending.digest(path)[1] != digest:
+                if digest is not None and sending.digest(path, gone) != digest:
                     yield [packed_name, f"{shown(path)} is another one than was meant: it has another digest"]
                     continue
                 folder.delete(path)
@@ -174,6 +168,11 @@ class Serving:
                 yield [packed_name, ""]
 
     # Within.
+
+    def _gone(self) -> Callable[[], bool]:
+        """Whether the caller of now does not wait any more."""
+        caller = self._caller()
+        return lambda: caller.cancelled
 
     def _waiting(self, turn: Turn, caller: Caller) -> Iterator[list[Any]]:
         """Until it is his turn, or nobody waits any more."""

@@ -7,6 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from labc.errors import FilesError
+
+_MAX_WAITING = 64
+"""Connections of one caller, that wait."""
+_MAX_WAITING_IN_ALL = 256
 _LOOK_EVERY = 0.2
 """Seconds, after which is looked whether anybody waits for a turn still."""
 
@@ -22,11 +27,14 @@ class Turns:
         self._changed = threading.Condition()
 
     def turn(self, caller: str) -> Turn:
-        """One connection's, from ``with`` to its end."""
+        """One connection's, from ``with`` to its end. ``with`` raises FilesError: too many wait already."""
         return Turn(self, caller)
 
     def _came(self, turn: Turn) -> None:
         with self._changed:
+            of_caller = sum(each.caller == turn.caller for each in self._waiting)
+            if of_caller >= _MAX_WAITING or len(self._waiting) >= _MAX_WAITING_IN_ALL:
+                raise FilesError(f"{len(self._waiting)} connections for files wait for their turn already")
             self._waiting.append(turn)
 
     def _ahead(self, turn: Turn, told: int) -> int | None:

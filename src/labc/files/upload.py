@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from labc.errors import FilesError, NotFoundError, PeerLostError, ProtocolError
-from labc.files.choosing import How, chosen
+from labc.files.choosing import How, chosen, without_nested
 from labc.files.fetching import Summary
-from labc.files.folder import Folder, problem_of
+from labc.files.folder import Folder
 from labc.files.order import Order, Remote
 from labc.files.patterns import fixed_part, is_pattern
 from labc.files.pieces import (
-    Entry,
     Failures,
     Missing,
     Opened,
@@ -34,6 +33,7 @@ from labc.files.pieces import (
     Wanted,
     packed,
     packed_entries,
+    together,
     unpacked,
     unpacked_path,
 )
@@ -42,9 +42,6 @@ from labc.files.sending import Digests, Sending
 logger = logging.getLogger("labc.files")
 
 RECEIVE, WRITE = "core.files.receive", "core.files.write"
-
-_TOGETHER = 500
-"""Entries that travel together."""
 
 
 class Source(NamedTuple):
@@ -62,24 +59,28 @@ def sources(paths: Sequence[str | os.PathLike[str]]) -> list[Source]:
     Files keep their path from where their folder, or the first name of a glob that is a pattern, is.
 
     Raises:
-        FilesError: there is no such file.
+        FilesError: there is no such file; or two would get the same place.
     """
     found: dict[tuple[str, How], list[str]] = {}
+    names: dict[str, str] = {}
     for path in paths:
         text = os.fspath(path)
         full = os.path.abspath(text)
         if os.path.lexists(text):
             if os.path.basename(text) in ("", ".", ".."):  # what is inside
                 found.setdefault((full, "paths"), []).append("")
-            else:
-                found.setdefault((os.path.dirname(full), "paths"), []).append(os.path.basename(full))
+                continue
+            name = os.path.basename(full)
+            if (other := names.setdefault(name, full)) != full:
+                raise FilesError(f"{other!r} and {full!r} would both become {name!r} there")
+            found.setdefault((os.path.dirname(full), "paths"), []).append(name)
         elif is_pattern(text):
             pattern = Path(full).as_posix()
             root = fixed_part(pattern)
             found.setdefault((root or "/", "glob"), []).append(pattern[len(root) :].lstrip("/"))
         else:
             raise FilesError(f"{text!r}: there is no such file or folder here")
-    return [Source(root, how, what) for (root, how), what in found.items()]
+    return [Source(root, how, without_nested(what) if how == "paths" else what) for (root, how), what in found.items()]
 
 
 class Upload(Order):
@@ -98,9 +99,7 @@ class Upload(Order):
         self._share = share
         self._to = to
         self._source = source
-        self._left_out: list[Missing] = []
-        """What can't be read here, and is not told yet."""
-        self._folder = Folder(source.root, self._leave_out)
+        self._folder = Folder(source.root)
         self._wanted = wanted
         self._digests = Digests()
         self._changed = threading.Condition()
@@ -155,21 +154,13 @@ class Upload(Order):
             self._before, self._status = self.status()._replace(under_way=0, bytes_to_come=0), Status()
             raise
 
-    def _leave_out(self, path: str, error: Exception) -> None:
-        self._left_out.append(Missing(path, problem_of(error, path)))
-
     def _rows(self) -> Iterator[list[list[Any]]]:
-        some: list[Entry | Missing] = []
-        self._left_out.clear()
-        for entry in chosen(self._folder, self._source.how, self._source.what):
-            if isinstance(entry, Missing) or self._wanted(entry.path):
-                some.append(entry)
-            if len(some) >= _TOGETHER:
-                yield packed_entries(some)
-                some = []
-        some += (missing for missing in self._left_out if self._wanted(missing.path))
-        if some:
-            yield packed_entries(some)
+        meant = (
+            entry
+            for entry in chosen(self._folder, self._source.how, self._source.what)
+            if (isinstance(entry, Missing) and entry.is_folder) or self._wanted(entry.path.removesuffix("/"))
+        )
+        return map(packed_entries, together(meant))
 
     # One connection.
 

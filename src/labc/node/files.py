@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +18,7 @@ import msgspec
 from labc.errors import ClosedError, FilesError, NotFoundError
 from labc.functions import EndOfStream, Options, Outcome, Outgoing
 from labc.node.runtime import Runtime
-from labc.node.streams import StreamWish
+from labc.node.streams import Stream, StreamWish
 from labc.settings import is_share_name
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def file_checksum(path: str | os.PathLike[str]) -> str:
     somebody has forged.
 
     Raises:
+        FilesError: it is no plain file, or was written to meanwhile.
         OSError: it can't be read.
     """
     from labc.files import checksum
@@ -193,18 +195,21 @@ class FileWork:
         return [
             ShareInfo(name, read, write, outcome.host, outcome.node)
             for outcome, answer in await self._answers(rooms)
-            for name, read, write in answer.shares
+            for name, read, write, _ in answer.shares
         ]
 
     async def list(self, rooms: Runtime, where: Any, matching: str | None) -> builtins.list[FileInfo]:
-        from labc.files import unpacked_entries
+        from labc.files import unpacked_entries, unpacked_path
 
         chosen = _chosen(where, matching)
         rows = await self._streamed(rooms, "core.files.list", chosen.share, *chosen.question)
         failed, found = {}, []
+        how, what = chosen.question
+        asked = {unpacked_path(path) for path in what} if how == "paths" else set()
         for entry in unpacked_entries(row for some in rows for row in some):
             if len(entry) == 2:
-                failed[entry.path] = entry[1]
+                if entry.path in asked:  # what can't be read otherwise is not shown
+                    failed[entry.path] = entry[1]
             elif chosen.wanted(entry.path):
                 path, size, modified, executable = entry
                 found.append(FileInfo(f"{chosen.share}:{path}", size, modified / 1e9, executable))
@@ -296,7 +301,12 @@ class FileWork:
     async def _remote(self, rooms: Runtime, share: str) -> _Remote:
         """The node that has this share. Raises FilesError, NotFoundError."""
         told = await self._answers(rooms)
-        having = [(outcome, answer) for outcome, answer in told if share in (name for name, *_ in answer.shares)]
+        having = [
+            (outcome, answer.node_id, folder)
+            for outcome, answer in told
+            for name, _, _, folder in answer.shares
+            if name == share
+        ]
         where = f" on {self._options.host!r}" if self._options.host else ""
         if not having:
             names = sorted({name for _, answer in told for name, *_ in answer.shares})
@@ -305,25 +315,27 @@ class FileWork:
                 f"there is no share {share!r}{where}: {others}. (Its setting is `shares`; on a network without a key, "
                 "other computers need open = true there.)"
             )
-        hosts = sorted({outcome.host for outcome, _ in having})
+        hosts = sorted({outcome.host for outcome, *_ in having})
         if len(hosts) > 1:
             raise FilesError(f"several hosts have a share {share!r}, {' and '.join(hosts)}: say get_host(...)")
-        return _Remote(rooms, replace(self._options, host=None, node=having[0][1].node_id))
+        if len({folder for *_, folder in having}) > 1:
+            nodes = " and ".join(sorted(outcome.node for outcome, *_ in having))
+            raise FilesError(f"programs have different folders as the share {share!r}, {nodes}: say at(node=...)")
+        return _Remote(rooms, replace(self._options, host=None, node=having[0][1]))
 
     async def _streamed(self, rooms: Runtime, name: str, share: str, *args: Any) -> builtins.list[Any]:
         remote = await self._remote(rooms, share)
-        stream = await asyncio.to_thread(remote.stream, name, share, *args)
-        try:
-            return await asyncio.to_thread(builtins.list, stream)
-        finally:
-            stream.close()
+        wish = StreamWish(name, (share, *args), {}, remote.options, False)
+        async with Stream(lambda operation: operation(rooms), wish) as values:
+            return [value async for value in values]
 
 
 class _Answer(msgspec.Struct):
     """Of one node."""
 
     node_id: str
-    shares: builtins.list[tuple[str, bool, bool]]
+    shares: builtins.list[tuple[str, bool, bool, str]]
+    """Name, whether it may be read and written, and what differs for another folder of that computer."""
 
 
 def _shares_of(outcome: Outcome) -> _Answer | None:
@@ -347,14 +359,13 @@ class _Chosen(NamedTuple):
 
 def _chosen(where: str | Iterable[str], matching: str | None) -> _Chosen:
     """Raises FilesError."""
-    from labc.files import by_regex, is_pattern, packed_path, place
+    from labc.files import by_regex, is_pattern, packed_path, place, without_nested
 
     wanted = by_regex(matching).takes if matching is not None else lambda path: True
     if not isinstance(where, str):
         places = [place(path) for path in where]
-        return _Chosen(
-            _one_share(places), ("paths", [packed_path(goal.path) for goal in places]), lambda path: path, wanted
-        )
+        paths = without_nested([goal.path for goal in places])
+        return _Chosen(_one_share(places), ("paths", builtins.list(map(packed_path, paths))), lambda path: path, wanted)
     goal = place(where)
     if is_pattern(goal.path):
         return _Chosen(goal.share, ("glob", goal.path), lambda path: path, wanted)
@@ -401,7 +412,7 @@ async def _run(order: Order, title: str, progress: bool) -> Summary:
 
         bar = FilesBar(title, order.status)
         await asyncio.to_thread(bar.start)
-    running = asyncio.ensure_future(asyncio.to_thread(order.run))
+    running = asyncio.wrap_future(_begun(order))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -412,6 +423,20 @@ async def _run(order: Order, title: str, progress: bool) -> Summary:
     finally:
         if bar is not None:
             bar.stop()
+
+
+def _begun(order: Order) -> Future[Summary]:
+    """In a thread of its own: those that asyncio has are few, and it can take hours."""
+    told: Future[Summary] = Future()
+
+    def run() -> None:
+        try:
+            told.set_result(order.run())
+        except BaseException as error:
+            told.set_exception(error)
+
+    threading.Thread(target=run, name="labc files order", daemon=True).start()
+    return told
 
 
 class _Remote:

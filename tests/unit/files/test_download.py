@@ -15,6 +15,7 @@ import pytest
 
 from labc.errors import FilesError, PeerLostError, ProtocolError
 from labc.files import order as order_module
+from labc.files import pieces
 from labc.files.choosing import How
 from labc.files.chunks import CHUNK
 from labc.files.download import LIST, READ, Download
@@ -130,6 +131,68 @@ def test_when_no_connection_can_be_made_all_that_is_left_is_told(there: There, t
     assert "the cable" in summary.stopped
     assert all("the cable" in why for why in summary.failed.values())
     assert there.opened.count(READ) == 9, "each of three connections three times"
+
+
+class BreakingList:
+    """It breaks after so many rows, as often as that is left."""
+
+    def __init__(self, there: There, rows: int, times: int) -> None:
+        self._there, self._rows, self.left = there, rows, times
+        self._begun = self._told = 0
+
+    def __call__(self, name: str, value: Any) -> Any:
+        if name != LIST:
+            return value
+        if self._begun != (begun := self._there.opened.count(LIST)):
+            self._begun, self._told = begun, 0
+        self._told += 1
+        if self._told > self._rows and self.left:
+            self.left -= 1
+            raise PeerLostError("nas", "the cable", ran="maybe")
+        return value
+
+
+@pytest.mark.parametrize(("how", "what"), [("glob", ""), ("paths", ["s1.log", "large.bin", "a", "s0.log"])])
+def test_a_list_that_breaks_off_goes_on_where_it_was(
+    there: There, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: How, what: Any
+) -> None:
+    monkeypatch.setattr(pieces, "_TOGETHER", 1)
+    folder = tmp_path / "there" / "a"
+    for name in ("a", "a.b", "a b"):  # in another order, if paths were compared letter by letter
+        (folder / name).mkdir(parents=True)
+        (folder / name / "x.log").write_text(name)
+    there.each = breaking = BreakingList(there, 2, 2)
+    download = Download(there, "logs", how, what, Folder(tmp_path / "here"), lambda path: path, 2)
+    summary = download.run()
+    assert (summary.failed, summary.stopped, summary.skipped) == ({}, "", 0)
+    assert breaking.left == 0
+    names = [path.relative_to(tmp_path / "there") for path in (tmp_path / "there").rglob("*") if path.is_file()]
+    expected = sorted(names if how == "glob" else [name for name in names if str(name).split("/")[0] in what])
+    here = [path.relative_to(tmp_path / "here") for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert sorted(here) == expected
+    assert summary.files == len(expected)
+
+
+def test_when_no_more_of_the_list_comes_what_was_listed_is_there(
+    there: There, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_TOGETHER", 7)
+    there.each = BreakingList(there, 1, 1000)
+    summary = order(there, tmp_path).run()
+    assert summary.files == 7
+    assert summary.stopped.startswith("the list of files ended")
+    assert "the cable" in summary.stopped
+    assert summary.failed == {}
+    assert len(os.listdir(tmp_path / "here")) == 7
+    assert there.opened.count(LIST) == 3
+
+
+def test_what_can_not_be_read_there_is_told(there: There, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "there" / "out.log").symlink_to(tmp_path / "secret")
+    summary = order(there, tmp_path, "*.log").run()
+    assert summary.failed == {"out.log": "'out.log' is a link that leads out of its share"}
+    assert summary.files == 40
 
 
 def test_what_cannot_be_listed_is_raised(there: There, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ import pytest
 
 from labc.errors import ProtocolError
 from labc.files import arrival as arrival_module
-from labc.files.chunks import CHUNK
+from labc.files import fetching as fetching_module
+from labc.files import rawio
+from labc.files.arrival import Arrival
+from labc.files.chunks import CHUNK, digest_of
 from labc.files.fetching import Connection, Fetching
 from labc.files.folder import Folder
 from labc.files.patterns import by_glob
-from labc.files.pieces import Chunk, Entry, Failed, Sent, packed, packed_entries, unpacked, unpacked_entries
-from labc.files.sending import Digests, Sending
+from labc.files.pieces import MAX_SIZE, Chunk, Entry, Failed, Sent, packed, packed_entries, unpacked, unpacked_entries
+from labc.files.sending import Digests, Sending, _Identity, checksum
 
 TIME = 1_700_000_000_123_456_789
 
@@ -100,6 +104,17 @@ class Rig:
             }
 
         return all_of(self.there) == all_of(self.here)
+
+
+def planning(rig: Rig, *entries: Entry) -> Fetching:
+    """These are listed, and their tasks wait."""
+    fetching = Fetching(Folder(rig.here), lambda path: path)
+    threading.Thread(target=fetching.plan, args=(entries,), daemon=True).start()
+    deadline = time.monotonic() + 10
+    while not fetching.status().listed:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return fetching
 
 
 @pytest.fixture
@@ -340,8 +355,7 @@ def test_a_target_that_cannot_be_told_is_a_failure_of_that_file(rig: Rig) -> Non
     ],
 )
 def test_answers_to_what_is_not_asked_are_refused(rig: Rig, answer: Any) -> None:
-    fetching = Fetching(Folder(rig.here), lambda path: path)
-    fetching.plan([Entry("a", 1, TIME, False), Entry("b", 1, TIME, False)])
+    fetching = planning(rig, Entry("a", 1, TIME, False), Entry("b", 1, TIME, False))
     connection = Connection()
     fetching.ready(connection)
     next(fetching.tasks(connection))
@@ -355,16 +369,111 @@ def test_answers_to_what_is_not_asked_are_refused(rig: Rig, answer: Any) -> None
 
 def test_a_connection_that_is_lost_leaves_nothing_of_what_has_ended(rig: Rig) -> None:
     """Or the order would never be over: there may be no other connection."""
-    fetching = Fetching(Folder(rig.here), lambda path: path)
-    fetching.plan([Entry("large", 8 * CHUNK, TIME, False)])
+    fetching = planning(rig, Entry("large", 8 * CHUNK, TIME, False))
     first, second = Connection(), Connection()
     for connection in (first, second):
         fetching.ready(connection)
         next(fetching.tasks(connection))
     fetching.came(second, Failed(0, "it is gone"))
-    assert fetching.is_over
+    assert fetching.wait(10)
     fetching.lost(first)
     assert fetching.is_over
+
+
+def test_a_file_is_begun_again_when_nobody_is_at_it_any_more(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching_module, "_PATIENCE", 0)
+    fetching = planning(rig, Entry("large", 8 * CHUNK, TIME, False))
+    first, second = Connection(), Connection()
+    for connection in (first, second):
+        fetching.ready(connection)
+        next(fetching.tasks(connection))
+    inside, go = threading.Event(), threading.Event()
+
+    def slowly(file: int, data: Any, offset: int) -> None:
+        inside.set()
+        assert go.wait(10)
+        write_at(file, data, offset)
+
+    write_at = rawio.write_at
+    monkeypatch.setattr(rawio, "write_at", slowly)
+    data = b"x" * CHUNK
+    writing = threading.Thread(target=fetching.came, args=(first, Chunk(0, 0, digest_of(data), data)))
+    writing.start()
+    assert inside.wait(10)
+    fetching.came(second, Failed(0, "it is changed", (8 * CHUNK, TIME + 1, False)))
+    go.set()
+    writing.join(10)
+    task = next(fetching.tasks(second))
+    assert (task.number, task.modified) == (1, TIME + 1)
+    assert fetching.summary.failed == {}
+    fetching.give_up("enough")
+
+
+@pytest.mark.parametrize("size", [10, 3 * CHUNK])
+@pytest.mark.parametrize("patience", [10.0, 0.2])
+def test_one_that_another_order_writes_is_waited_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, size: int, patience: float
+) -> None:
+    monkeypatch.setattr(fetching_module, "_PATIENCE", patience)
+    rig.put("a", size)
+    rig.put("b", size)
+    other = Arrival(Folder(rig.here), "a", rig.entries()[0])
+    other.__enter__()
+    if patience > 1:
+        threading.Timer(0.3, other.__exit__, (None, None, None)).start()
+    fetching = rig.fetch()
+    if patience > 1:
+        assert fetching.summary.failed == {}
+        assert rig.same()
+    else:
+        assert fetching.summary.failed == {"a": "'a' is being written by another program, or thread"}
+        assert fetching.summary.files == 1
+        other.__exit__(None, None, None)
+
+
+def test_a_huge_file_with_holes(rig: Rig) -> None:
+    """Over 4 GiB, with some bytes here and there; cut off in the middle."""
+    size, rng = (5 << 30) + 7, random.Random(5)
+    places = {0: rng.randbytes(10), (4 << 30) + CHUNK - 5: rng.randbytes(10), size - 3: rng.randbytes(3)}
+    with open(rig.there / "huge", "wb") as file:
+        file.truncate(size)
+        for place, data in places.items():
+            file.seek(place)
+            file.write(data)
+    rig.after = 3000
+    assert rig.fetch(1).summary.stopped
+    rig.after = 10**9
+    assert len(rig.fetched) > 2000
+    fetching = rig.fetch(3)
+    assert fetching.summary.failed == {}
+    assert sorted(rig.fetched) == [("huge", chunk) for chunk in range(5121)], "each of them once"
+    about = (rig.here / "huge").stat()
+    assert about.st_size == size
+    assert about.st_blocks * 512 < 64 * CHUNK
+    with open(rig.here / "huge", "rb") as file:
+        for place, data in places.items():
+            file.seek(place)
+            assert file.read(len(data)) == data
+    assert checksum(rig.here / "huge") == checksum(rig.there / "huge")
+
+
+def test_memory_does_not_grow_with_the_size_of_a_file(rig: Rig) -> None:
+    tracemalloc.start()
+    try:
+        fetching = Fetching(Folder(rig.here), lambda path: path)
+        entry = Entry("huge", MAX_SIZE, TIME, False)
+        threading.Thread(target=fetching.plan, args=([entry],), daemon=True).start()
+        connection = Connection()
+        fetching.ready(connection)
+        assert [task.first for task in itertools.islice(fetching.tasks(connection), 2)] == [0, 4]
+        digests = Digests()
+        for chunk in range(100_000):
+            digests.put(_Identity(1, 2, 1 << 40, TIME), chunk, b"d" * 16)
+        assert digests.get(_Identity(1, 2, 1 << 40, TIME), 99_999) == b"d" * 16
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+        fetching.give_up("enough")
+    finally:
+        tracemalloc.stop()
 
 
 def test_giving_up_leaves_nothing_open(rig: Rig) -> None:

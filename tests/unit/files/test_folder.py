@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import sys
 import threading
@@ -18,6 +19,7 @@ from labc.errors import FilesError
 from labc.files import folder as folder_module
 from labc.files.folder import Folder
 from labc.files.patterns import by_glob
+from labc.files.pieces import Entry, Missing
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links and pipes")
 
@@ -48,14 +50,19 @@ def read(share: Path, path: str) -> str:
 
 
 def paths(share: Path, glob: str = "", below: str = "") -> list[str]:
-    return [entry.path for entry in Folder(share).entries(by_glob(glob), below)]
+    return [each.path for each in Folder(share).entries(by_glob(glob), below) if isinstance(each, Entry)]
+
+
+def left_out(share: Path) -> list[str]:
+    """What can't be read, as the sentences begin that say so."""
+    return [each.text.split(":")[0] for each in Folder(share).entries(by_glob("")) if isinstance(each, Missing)]
 
 
 def test_files_are_opened_and_listed(share: Path) -> None:
     assert read(share, "a/b/deep.log") == "deep"
-    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log", "empty/"]
+    assert paths(share) == ["a/b/deep.log", "a/x.log", "empty/", "top.log"]
     assert paths(share, "*.log") == ["top.log"]
-    assert paths(share, "a/**", below="a") == ["a/x.log", "a/b/deep.log"]
+    assert paths(share, "a/**", below="a") == ["a/b/deep.log", "a/x.log"]
     assert paths(share, "a/x.log", below="a/x.log") == ["a/x.log"]
     assert Folder(share).usage() == (3, 9)
     assert Folder(share).usage("a/b") == (1, 4)
@@ -105,7 +112,8 @@ def test_links_out_are_refused_and_not_shown(share: Path, target: Callable[[Path
         read(share, "a/link")
     with pytest.raises((FilesError, NotADirectoryError)):
         read(share, "a/link/secret")
-    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log", "empty/"]
+    assert paths(share) == ["a/b/deep.log", "a/x.log", "empty/", "top.log"]
+    assert [each.split(" is ")[0] for each in left_out(share)] == ["'a/link'"]
 
 
 def test_links_within_are_followed(share: Path) -> None:
@@ -115,7 +123,10 @@ def test_links_within_are_followed(share: Path) -> None:
     (share / "chain").symlink_to("to file")
     assert read(share, "to file") == read(share, "chain") == read(share, "empty/up/x.log") == "x"
     assert read(share, "absolute/deep.log") == "deep"
-    assert paths(share) == ["chain", "to file", "top.log", "a/x.log", "a/b/deep.log"], "folders behind links are not"
+    assert paths(share) == ["a/b/deep.log", "a/x.log", "chain", "to file", "top.log"]
+    assert left_out(share) == [
+        f"{name} is a folder, or a link to one, and no plain file" for name in ("'absolute'", "'empty/up'")
+    ]
 
 
 def test_links_in_a_circle(share: Path) -> None:
@@ -125,7 +136,8 @@ def test_links_in_a_circle(share: Path) -> None:
     with pytest.raises((FilesError, OSError)):
         read(share, "one")
     assert read(share, "a/self/self/x.log") == "x"
-    assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log", "empty/"]
+    assert paths(share) == ["a/b/deep.log", "a/x.log", "empty/", "top.log"]
+    assert [each.split()[0].rstrip(":") for each in left_out(share)] == ["'a/self'", "'one'", "'two'"]
 
 
 def test_a_link_that_leads_nowhere(share: Path) -> None:
@@ -147,7 +159,7 @@ def test_what_is_no_plain_file(share: Path) -> None:
         for name in ("pipe", "a", "socket"):
             with pytest.raises(FilesError, match="no plain file"):
                 read(share, name)
-        assert paths(share) == ["top.log", "a/x.log", "a/b/deep.log", "empty/"]
+        assert paths(share) == ["a/b/deep.log", "a/x.log", "empty/", "top.log"]
 
 
 def test_a_pipe_does_not_notice_that_it_was_asked_for(share: Path) -> None:
@@ -182,6 +194,53 @@ def test_what_is_not_there(share: Path) -> None:
         paths(share, below="nothing")
     with pytest.raises(FileNotFoundError):
         paths(share.parent / "no share")
+
+
+def test_folders_that_lie_deep(share: Path) -> None:
+    """Deeper than calls may be nested, and than descriptors may be open; each beside a file."""
+    depth = 350
+    names, above = ["d"] * depth, os.open(share / "empty", os.O_RDONLY)
+    try:
+        for name in names:
+            os.close(os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=above))
+            os.mkdir(name, dir_fd=above)
+            below = os.open(name, os.O_RDONLY, dir_fd=above)
+            os.close(above)
+            above = below
+    finally:
+        os.close(above)
+    recursion, descriptors = sys.getrecursionlimit(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    sys.setrecursionlimit(300)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, descriptors[1]))
+    try:
+        found = paths(share, "empty")
+    finally:
+        sys.setrecursionlimit(recursion)
+        resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
+    assert found[0] == "empty/" + "d/" * depth
+    assert sorted(found[1:], key=len) == ["empty/" + "d/" * above + "f" for above in range(depth)]
+
+
+def test_a_folder_with_more_names_than_are_held_in_memory(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "_AT_A_TIME", 7)
+    for number in range(30):
+        (share / "empty" / f"{number:02}").write_text("")
+        (share / "empty" / f"{number:02}d").mkdir()
+    expected = [f"empty/{number:02}{end}" for number in range(30) for end in ("", "d/")]
+    assert paths(share, "empty") == expected
+
+
+def test_a_folder_that_can_not_be_looked_into_is_told(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: int | str, after: str) -> object:
+        about = os.stat(folder)
+        if about.st_ino == (share / "a" / "b").stat().st_ino:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return children(folder, after)
+
+    children = folder_module._children
+    monkeypatch.setattr(folder_module, "_children", refuse)
+    assert next(Folder(share).entries(by_glob("a"))) == Missing("a/b/", "'a/b': permission denied")
+    assert paths(share) == ["a/x.log", "empty/", "top.log"]
 
 
 @pytest.mark.skipif(not folder_module._BY_FOLDER, reason="who can do that could lead it out there")

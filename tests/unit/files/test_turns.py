@@ -6,6 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import pytest
+
+from labc.errors import FilesError
 from labc.files.turns import Turn, Turns
 
 
@@ -23,6 +26,22 @@ def test_each_has_so_many_and_all_so_many() -> None:
         assert next(third_of_a) == 0
         _, second_of_b = begin(turns, "b", stack)
         assert next(second_of_b) == 1
+
+
+def test_not_too_many_wait() -> None:
+    turns = Turns(each=1, in_all=1)
+    with ExitStack() as stack:
+        assert next(begin(turns, "a", stack)[1], "served") == "served"
+        for _ in range(64):
+            begin(turns, "a", stack)
+        with pytest.raises(FilesError, match="64 connections for files wait"):
+            begin(turns, "a", stack)
+        for number in range(256 - 64):
+            begin(turns, f"b{number}", stack)
+        with pytest.raises(FilesError, match="256 connections for files wait"):
+            begin(turns, "c", stack)
+    with ExitStack() as stack:
+        assert next(begin(turns, "c", stack)[1], "served") == "served"
 
 
 def test_who_has_as_many_as_he_may_does_not_hold_up_others() -> None:

@@ -90,6 +90,20 @@ def test_when_the_other_end_is_lost_the_order_is_given_again(there: There, here:
     assert contents(tmp_path / "there") == contents(here)
 
 
+@pytest.mark.parametrize("ends", ["", "/"])
+def test_two_files_that_would_get_one_place_are_refused(tmp_path: Path, ends: str) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "x.log").touch()
+    one, two = tmp_path / "one" / "run", tmp_path / "two" / "run"
+    if ends:  # what is in them: not known before it is looked for
+        assert len(sources([f"{one}/", f"{two}/"])) == 2
+        return
+    with pytest.raises(FilesError, match="would both become 'run' there"):
+        sources([one, two])
+    assert sources([one, one]) == [Source(str(tmp_path / "one"), "paths", ["run"])]
+
+
 def test_when_nobody_takes_it_that_is_raised(there: There, here: Path) -> None:
     def gone(name: str, value: Any) -> Any:
         raise NotFoundError("core.files.receive")
