@@ -1,4 +1,4 @@
-"""A file on its way in: written beside its place, chunk by chunk in any order, and put there when all is right.
+"""A large file on its way in: written beside its place, chunk by chunk in any order, and put there when all is right.
 
 What has come stays when the program is killed, and counts when the same file is fetched again: a journal beside it says
 which chunks there are, and with which digests, by which they are looked at before they count.
@@ -6,7 +6,6 @@ which chunks there are, and with which digests, by which they are looked at befo
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import threading
@@ -18,14 +17,12 @@ from labc.errors import ClosedError, LabcError
 from labc.files import rawio
 from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of, zeros
 from labc.files.folder import Folder
-from labc.files.paths import UNFINISHED, shown
+from labc.files.paths import shown, unfinished
 from labc.files.pieces import Entry
 
 _HEAD = struct.Struct(f"<8sQqQ{DIGEST}s")
 """Of a journal. The digests of the chunks come after it, each in its place."""
 _MAGIC = b"labcpart"
-_JOURNAL_FROM = 2
-"""Chunks. A file of fewer is fetched again when it did not arrive."""
 _NONE = bytes(DIGEST)
 """The digest of a chunk that has not come."""
 _DIGESTS = 4096
@@ -35,14 +32,22 @@ _DIGESTS = 4096
 class SpoiledError(LabcError):
     """What came is not what was sent."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} did not arrive as it was sent")
+
 
 class BeingWrittenError(LabcError):
     """Another one is at it."""
 
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{shown(path)} is being written by another program, or thread")
+
 
 class Arrival:
-    """One file, for any number of threads that bring chunks. It is begun with ``with``; what is not finished when that
-    ends is kept for the next time, if it is worth it."""
+    """One file of several chunks, for any number of threads that bring them.
+
+    It is begun with ``with``; what is not finished when that ends is kept for the next time.
+    """
 
     def __init__(self, folder: Folder, path: str, source: Entry, may_wait: Callable[[], bool] = lambda: False) -> None:
         """``source``: what the file is where it comes from; ``path``: where it goes. ``may_wait()``, after a moment,
@@ -53,8 +58,6 @@ class Arrival:
         self._may_wait = may_wait
         self._come = bytearray(count_chunks(source.size))
         """Of each chunk, whether it is there."""
-        self._only = _NONE
-        """The digest of the chunk of a file that has but one."""
         self._lock = threading.Lock()
         self._all_closed = threading.Event()
         self._all_closed.set()
@@ -66,18 +69,14 @@ class Arrival:
         self._closed = True
         self._in_place = False
         """Whether it is complete."""
-        token = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
-        self._part, self._notes = (f"{UNFINISHED}{token}{end}" for end in (".part", ".journal"))
+        self._part, self._notes = unfinished(path, "part"), unfinished(path, "journal")
 
     def __enter__(self) -> Self:
         try:
             self._spot = self._open.enter_context(self._folder.spot(self._path, create=True))
             self._open_alone()
             self._open.callback(self._close_file)
-            if count_chunks(self._source.size) >= _JOURNAL_FROM:
-                self._resume()
-            else:
-                os.truncate(self._file, 0)
+            self._resume()
         except BaseException:
             self._open.close()
             raise
@@ -122,17 +121,14 @@ class Arrival:
         expected = length_of(chunk, self._source.size)
         is_hole = not data and expected == CHUNK and digest == zeros()
         if not is_hole and (len(data) != expected or digest_of(data) != digest):
-            raise SpoiledError(f"chunk {chunk} of {shown(self._path)} did not arrive as it was sent")
+            raise SpoiledError(f"chunk {chunk} of {shown(self._path)}")
         with self._being_at_it():
             if not is_hole:
                 rawio.write_at(self._file, data, chunk * CHUNK)
             elif not rawio.is_hole(self._file, expected, chunk * CHUNK):  # an earlier try may have begun there
                 rawio.write_at(self._file, bytes(CHUNK), chunk * CHUNK)
             with self._lock:
-                if self._journal >= 0:
-                    self._write_down(chunk, digest)
-                else:
-                    self._only = digest
+                self._write_down(chunk, digest)
                 self._come[chunk] = True
 
     def finish(self, digest: bytes) -> None:
@@ -147,10 +143,10 @@ class Arrival:
         with self._being_at_it():
             if not all(self._come) or digest_of_all(self._digests()) != digest:
                 self._throw_away()
-                raise SpoiledError(f"{shown(self._path)} did not arrive as it was sent")
+                raise SpoiledError(shown(self._path))
             source = self._source
             os.truncate(self._file, source.size)  # there may be a hole at its end
-            self._spot.describe(self._part, modified=source.modified, executable=source.executable)
+            self._spot.describe(self._part, self._file, modified=source.modified, executable=source.executable)
             try:
                 os.fsync(self._file)
             except OSError:
@@ -203,21 +199,10 @@ class Arrival:
 
     def _open_alone(self) -> None:
         """Raises BeingWrittenError: another one writes the same file just now."""
-        while True:
-            self._file = self._spot.open(self._part, os.O_RDWR | os.O_CREAT)
-            try:
-                if not rawio.lock(self._file):
-                    if self._may_wait():
-                        self._close_file()
-                        continue
-                    raise BeingWrittenError(f"{shown(self._path)} is being written by another program, or thread")
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(self._file), self._spot.stat(self._part)):
-                        return
-            except BaseException:
-                self._close_file()
-                raise
-            self._close_file()  # the other one has just put it into its place
+        while (file := self._spot.open_alone(self._part)) is None:
+            if not self._may_wait():
+                raise BeingWrittenError(self._path)
+        self._file = file
 
     def _resume(self) -> None:
         """Count what an earlier try has left of the same file, if it is as it was then."""
@@ -241,9 +226,6 @@ class Arrival:
     def _digests(self) -> Iterator[bytes]:
         """Of all chunks, in their order, as far as the journal goes."""
         count = len(self._come)
-        if self._journal < 0:
-            yield from [self._only] * count
-            return
         for first in range(0, count, _DIGESTS):
             length = min(_DIGESTS, count - first) * DIGEST
             some = rawio.read_at(self._journal, length, _HEAD.size + first * DIGEST)

@@ -53,6 +53,11 @@ def count_chunks(size: int) -> int:
     return -(-size // CHUNK)
 
 
+def is_small(size: int) -> bool:
+    """Whether a file of so many bytes has one chunk at most, and travels as a whole."""
+    return size <= CHUNK
+
+
 def length_of(chunk: int, size: int) -> int:
     """The bytes of a chunk of a file of so many bytes."""
     return min(CHUNK, size - chunk * CHUNK)

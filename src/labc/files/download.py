@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from labc.errors import ClosedError, NotFoundError, PeerLostError, ProtocolError
 from labc.files.choosing import How, Rank, ranking
@@ -11,14 +12,12 @@ from labc.files.folder import Folder
 from labc.files.order import Order, Remote, Tries
 from labc.files.paths import shown
 from labc.files.pieces import (
-    Chunk,
     Entry,
-    Failed,
     Missing,
     Ready,
-    Sent,
     Status,
     Waiting,
+    answers,
     packed,
     unpacked,
     unpacked_entries,
@@ -59,16 +58,16 @@ class Download(Order):
     # Within.
 
     def _lead(self) -> None:
-        self._fetching.plan(self._entries())
+        self._fetching.plan(self._lists())
 
-    def _entries(self) -> Iterator[Entry | Missing]:
+    def _lists(self) -> Iterator[list[Entry | Missing]]:
         """The list is asked for again when it breaks off, and goes on behind what was told of it."""
         tries = Tries(self._stopping)
         while not self._is_over:
             before = self._told
             try:
                 for rows in self._opened(LIST, self._share, self._how, self._what):
-                    yield from (entry for entry in unpacked_entries(rows) if self._is_meant(entry, before))
+                    yield self._meant(rows, before)
                 return
             except Exception as error:
                 if self._told != before:
@@ -80,37 +79,40 @@ class Download(Order):
                 self._failed = error  # it could not even be begun
                 return
 
-    def _is_meant(self, entry: Entry | Missing, before: Rank | None) -> bool:
+    def _meant(self, rows: Any, before: Rank | None) -> list[Entry | Missing]:
         """``before``: what had been told earlier.
 
         Raises:
-            ProtocolError: nobody asked for it.
+            ProtocolError: the list makes no sense, or has something for which nobody asked.
         """
-        if isinstance(entry, Missing) and entry.is_folder:
-            return True
-        path = entry.path.removesuffix("/")
-        if (rank := self._rank(path)) is None:
-            raise ProtocolError(f"{shown(path)} is listed, for which nobody has asked")
-        if before is not None and rank <= before:
-            return False
-        self._told = rank
-        return self._wanted(path)
+        meant: list[Entry | Missing] = []
+        told = self._told
+        for entry in unpacked_entries(rows):
+            path = entry.path.removesuffix("/")
+            if isinstance(entry, Missing) and entry.is_folder:
+                meant.append(entry)
+            elif (rank := self._rank(path)) is None:
+                raise ProtocolError(f"{shown(path)} is listed, for which nobody has asked")
+            elif before is None or rank > before:
+                told = rank
+                if self._wanted(path):
+                    meant.append(entry)
+        self._told = told
+        return meant
 
     def _connect(self, came: Callable[[], None]) -> None:
         connection = Connection()
         tasks = map(packed, self._fetching.tasks(connection))
         try:
             for values in self._opened(READ, self._share, self.remote.outgoing(tasks)):
-                piece = unpacked(values)
-                if isinstance(piece, Chunk | Sent | Failed):
-                    self._fetching.came(connection, piece)
-                    came()
-                elif isinstance(piece, Ready):
-                    self._fetching.ready(connection)
-                elif isinstance(piece, Waiting):
-                    self._fetching.waits(connection)
-                else:
-                    raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
+                match unpacked(values):
+                    case [Ready()]:
+                        self._fetching.ready(connection)
+                    case [Waiting()]:
+                        self._fetching.waits(connection)
+                    case pieces:
+                        self._fetching.came(connection, answers(pieces))
+                        came()
             if not self._is_over:
                 raise ClosedError("the other end has closed the connection")
         finally:

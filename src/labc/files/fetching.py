@@ -1,8 +1,9 @@
 """Files from another place to this one, over any number of connections that all work on whatever is left.
 
 One thread looks at what is there and what is wanted, and puts *tasks* together: a small file, or some chunks of a large
-one. Each connection takes the next task whenever it has less under way than keeps it busy, and brings what comes to the
-file that it is for. So many small files are spread over the connections, and a large one is striped over them.
+one. Each connection takes the next tasks whenever it has less under way than keeps it busy, and brings what comes to
+the files that it is for. So many small files are spread over the connections, and a large one is striped over them.
+Small files are asked for, sent and written some dozens at a time.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from labc.errors import FilesError, LabcError, ProtocolError
-from labc.files.arrival import Arrival
-from labc.files.chunks import CHUNK, count_chunks, length_of, parts_of
-from labc.files.folder import Folder, problem_of
+from labc.files.arrival import Arrival, BeingWrittenError
+from labc.files.batch import Small, put_together
+from labc.files.chunks import CHUNK, count_chunks, is_small, length_of, parts_of
+from labc.files.folder import Folder, Near, problem_of
 from labc.files.paths import shown
-from labc.files.pieces import Chunk, Entry, Failed, Missing, Sent, Status, Wanted
+from labc.files.pieces import Answer, Chunk, Entry, Failed, Missing, Sent, Status, Wanted, Whole
 
 _PART = 4
 """Chunks of a large file that are asked for together."""
@@ -27,6 +29,8 @@ _UNDER_WAY = 256
 """Tasks that one connection has, at most, and their bytes: enough to be busy while the network carries them, and little
 enough to leave others their part of a large file."""
 _UNDER_WAY_BYTES = 8 << 20
+_TOGETHER = 32
+"""Tasks that a connection takes at once, at most, if they are of a chunk's bytes together."""
 _READY = 1024
 """Tasks that wait."""
 _LARGE_OPEN = 16
@@ -74,7 +78,7 @@ class _File:
         self.target = target
         self.tries = tries
         self.arrival: Arrival | None = None
-        self.opening = threading.Lock()
+        """Of a large one."""
         self.parts = 0
         """That are asked for, or will be, and have not come."""
         self.all_planned = False
@@ -85,7 +89,7 @@ class _File:
 
     @property
     def is_large(self) -> bool:
-        return count_chunks(self.entry.size) > 1
+        return not is_small(self.entry.size)
 
     def leave(self) -> None:
         """No more is brought to it; leaving twice is harmless."""
@@ -116,6 +120,8 @@ class Fetching:
         self._target_of = target_of
         self._changed = threading.Condition()
         self._tasks: deque[Wanted] = deque()
+        self._small: list[_File] = []
+        """Of which tasks are still to be made: in the planning thread."""
         self._files: dict[int, _File] = {}
         self._numbers = 0
         self._bytes_to_come = 0
@@ -131,21 +137,27 @@ class Fetching:
 
     # What is wanted.
 
-    def plan(self, entries: Iterable[Entry | Missing]) -> None:
+    def plan(self, lists: Iterable[Iterable[Entry | Missing]]) -> None:
         """Put the tasks together; returns when all is over. In a thread of its own.
 
-        When ``entries`` raises, those that it has told are fetched still.
+        When ``lists`` raises, those that it has told are fetched still.
         """
         try:
-            for entry in entries:
-                if self._given_up is not None:
-                    break
-                self._take_up(entry)
+            for entries in lists:
+                with self._folder.near() as near:
+                    for entry in entries:
+                        if self._given_up is not None:
+                            break
+                        self._take_up(entry, near)
+                self._ask_for_small()
                 while self._again:
                     self._begin_again(*self._again.popleft())
+                if self._given_up is not None:
+                    break
         except Exception as error:  # whatever it is, what is not listed must not be taken for done
             with self._changed:
                 self.summary.stopped = self.summary.stopped or f"the list of files ended: {error}"
+        self._ask_for_small()
         with self._changed:
             self._listing = False
         while (again := self._next_again()) is not None:
@@ -160,18 +172,20 @@ class Fetching:
             self._changed.wait_for(lambda: self._again or not self._files or self._given_up is not None)
             return self._again.popleft() if self._again and self._given_up is None else None
 
-    def _take_up(self, entry: Entry | Missing) -> None:
+    def _take_up(self, entry: Entry | Missing, near: Near) -> None:
         if isinstance(entry, Missing):
             self._note(entry.path, entry.text)
         elif entry.is_folder:
             self._make_folder(entry.path.removesuffix("/"))
         else:
-            self._begin(entry, tries=1)
+            self._begin(entry, near, tries=1)
 
     def _begin_again(self, before: _File, entry: Entry) -> None:
         if before.arrival is not None:
             before.arrival.wait_until_closed()
-        self._begin(entry, before.tries + 1)
+        with self._folder.near() as near:
+            self._begin(entry, near, before.tries + 1)
+        self._ask_for_small()
 
     def _make_folder(self, path: str) -> None:
         try:
@@ -179,60 +193,79 @@ class Fetching:
         except (OSError, LabcError) as error:
             self._note(path, error)
 
-    def _begin(self, entry: Entry, tries: int) -> None:
+    def _begin(self, entry: Entry, near: Near, tries: int) -> None:
         try:
             file = _File(entry, self._target_of(entry.path), tries)
-            if self._is_there(file):
+            if self._is_there(file, near):
                 with self._changed:
                     self.summary.skipped += 1
                 return
             if file.is_large:
-                self._open(file)
+                self._ask_for_small()
+                self._ask_for_large(file, self._open(file))
+                return
         except Exception as error:  # whatever it is, the others go on
             self._note(entry.path, error)
             return
+        self._small.append(file)
+        if len(self._small) == _TOGETHER:
+            self._ask_for_small()
+
+    def _ask_for_small(self) -> None:
+        """When there is room for more tasks."""
         with self._changed:
-            file.bytes_to_come = file.arrival.bytes_to_come if file.arrival is not None else entry.size
-            self._bytes_to_come += file.bytes_to_come
-            number = self._numbers
-            self._numbers += 1
-            self._files[number] = file
-            if self._given_up is not None:
-                self._end(number, file, self._given_up)
-                return
-        if not file.is_large:
-            self._ask_for(number, file, 0, count_chunks(entry.size), whole=True)
+            self._changed.wait_for(lambda: len(self._tasks) < _READY or self._given_up is not None)
+            for file in self._small:
+                if (number := self._numbered(file)) is not None:
+                    self._tasks.append(self._wanted(number, file, 0, count_chunks(file.entry.size), whole=True))
+            self._small.clear()
+            self._changed.notify_all()
+
+    def _ask_for_large(self, file: _File, arrival: Arrival) -> None:
+        """Part by part, whenever there is room for one more task."""
+        with self._changed:
+            number = self._numbered(file)
+        if number is None:
             return
-        for part in parts_of(self._arrival(file).missing, _PART):
-            if not self._ask_for(number, file, part.first, part.length):
-                return
+        for part in parts_of(arrival.missing, _PART):
+            with self._changed:
+                self._changed.wait_for(lambda: len(self._tasks) < _READY or file.over)
+                if file.over:
+                    return
+                file.parts += 1
+                self._tasks.append(self._wanted(number, file, part.first, part.length, whole=False))
+                self._changed.notify_all()
         with self._changed:
             file.all_planned = True
             self._look_whether_all_parts_came(number, file)
 
-    def _open(self, file: _File) -> None:
-        """One of several chunks. Raises what an arrival does."""
+    def _numbered(self, file: _File) -> int | None:
+        """It is one of those that are fetched from now on. None: it has failed already, as all has."""
+        number = self._numbers
+        self._numbers += 1
+        self._files[number] = file
+        file.bytes_to_come = file.arrival.bytes_to_come if file.arrival is not None else file.entry.size
+        self._bytes_to_come += file.bytes_to_come
+        if self._given_up is not None:
+            self._end(number, file, self._given_up)
+            return None
+        return number
+
+    def _open(self, file: _File) -> Arrival:
+        """A large one. Raises what an arrival does."""
         with self._changed:
             self._changed.wait_for(lambda: self._large < _LARGE_OPEN or self._given_up is not None)
             self._large += 1
         try:
-            self._arrival(file)
+            arrival = Arrival(self._folder, file.target, file.entry, self._may_wait)
+            arrival.__enter__()
         except BaseException:
             with self._changed:
                 self._large -= 1
                 self._changed.notify_all()
             raise
-
-    def _ask_for(self, number: int, file: _File, first: int, length: int, *, whole: bool = False) -> bool:
-        """When there is room for one more task. False: it is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._tasks) < _READY or file.over)
-            if file.over:
-                return False
-            file.parts += 1
-            self._tasks.append(self._wanted(number, file, first, length, whole=whole))
-            self._changed.notify_all()
-            return True
+        file.arrival = arrival
+        return arrival
 
     def _look_whether_all_parts_came(self, number: int, file: _File) -> None:
         """Then its digest is asked for."""
@@ -241,9 +274,9 @@ class Fetching:
             self._tasks.appendleft(self._wanted(number, file, 0, 0, whole=True))
             self._changed.notify_all()
 
-    def _is_there(self, file: _File) -> bool:
+    def _is_there(self, file: _File, near: Near) -> bool:
         try:
-            there = self._folder.entry(file.target)
+            there = near.entry(file.target)
         except (OSError, FilesError):
             return False
         return (there.size, there.modified) == (file.entry.size, file.entry.modified)
@@ -254,18 +287,28 @@ class Fetching:
 
     # One connection.
 
-    def tasks(self, connection: Connection) -> Iterator[Wanted]:
+    def tasks(self, connection: Connection) -> Iterator[list[Wanted]]:
         """What it is to ask for, whenever it may; until there is no more. In a thread of its own."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._may_take(connection) or self.is_over or connection.ended)
-                if connection.ended or not self._may_take(connection):
-                    return
-                task = self._tasks.popleft()
-                connection.tasks.append(task)
-                connection.bytes += self._bytes_of(task)
-                self._changed.notify_all()
-            yield task
+                some = self._taken(connection)
+            if not some:
+                return
+            yield some
+
+    def _taken(self, connection: Connection) -> list[Wanted]:
+        some: list[Wanted] = []
+        size = 0
+        while len(some) < _TOGETHER and size < CHUNK and not connection.ended and self._may_take(connection):
+            task = self._tasks.popleft()
+            some.append(task)
+            connection.tasks.append(task)
+            connection.bytes += self._bytes_of(task)
+            size += self._bytes_of(task)
+        if some:
+            self._changed.notify_all()
+        return some
 
     def waits(self, connection: Connection) -> None:
         """It is not served yet."""
@@ -280,36 +323,64 @@ class Fetching:
             connection.ready, connection.waits = True, False
             self._changed.notify_all()
 
-    def came(self, connection: Connection, piece: Chunk | Sent | Failed) -> None:
-        """An answer has. In the connection's thread.
+    def came(self, connection: Connection, pieces: Iterable[Answer]) -> None:
+        """Answers have. In the connection's thread.
 
         Raises:
-            ProtocolError: it is none to what is asked.
+            ProtocolError: one is none to what is asked; those before it count.
         """
+        small: list[tuple[Whole, _File]] = []
+        try:
+            for piece in pieces:
+                if (file := self._file_of(connection, piece)) is None:
+                    continue
+                if isinstance(piece, Whole):
+                    small.append((piece, file))
+                else:
+                    self._came(piece, file)
+        finally:
+            self._small_came(small)
+
+    def _file_of(self, connection: Connection, piece: Answer) -> _File | None:
+        """None: it is not to come any more. Raises ProtocolError."""
         with self._changed:
             if connection.ended:  # others do what it had to do
-                return
+                return None
             _check(connection, piece)
             if not isinstance(piece, Chunk):  # the last answer to its oldest task
                 connection.bytes -= self._bytes_of(connection.tasks.popleft())
                 self._changed.notify_all()
-            file = self._files.get(piece.number)
-        if file is None or file.over:
-            return
+            return self._files.get(piece.number)
+
+    def _came(self, piece: Chunk | Sent | Failed, file: _File) -> None:
         try:
-            if isinstance(piece, Chunk):
-                self._arrival(file).put(piece.chunk, piece.data, piece.digest)
+            if isinstance(piece, Failed):
+                self._failed(piece, file)
+            elif isinstance(piece, Sent):
+                self._sent(piece, file)
+            elif file.arrival is not None:
+                file.arrival.put(piece.chunk, piece.data, piece.digest)
                 with self._changed:
                     self._count(file, length_of(piece.chunk, file.entry.size))
-            elif isinstance(piece, Failed):
-                self._failed(piece, file)
-            else:
-                self._sent(piece, file)
-        except (OSError, LabcError) as error:
+        except Exception as error:  # whatever it is, the others go on
             self._end(piece.number, file, problem_of(error, file.entry.path))
-        finally:
-            if piece.number not in self._files:  # it may have ended before its arrival began
-                file.leave()
+
+    def _small_came(self, those: list[tuple[Whole, _File]]) -> None:
+        if not those:
+            return
+        files = [Small(file.target, file.entry, piece.digest, piece.data) for piece, file in those]
+        try:
+            problems = put_together(self._folder, files)
+        except Exception as error:  # whatever it is, the others go on
+            problems = [error] * len(files)
+        for (piece, file), small, problem in zip(those, files, problems, strict=True):
+            while isinstance(problem, BeingWrittenError) and not file.over and self._may_wait():
+                (problem,) = put_together(self._folder, [small])
+            with self._changed:
+                if problem is None and not file.over:
+                    self._count(file, file.entry.size)
+                    self.summary.files += 1
+                self._end(piece.number, file, None if problem is None else problem_of(problem, file.entry.path))
 
     def lost(self, connection: Connection) -> None:
         """It brings no more: others take what it had under way."""
@@ -383,15 +454,6 @@ class Fetching:
             file.bytes_to_come -= come
             self._bytes_to_come -= come
 
-    def _arrival(self, file: _File) -> Arrival:
-        """A small one is opened when it comes, so that not too many are open."""
-        with file.opening:
-            if file.arrival is None:
-                arrival = Arrival(self._folder, file.target, file.entry, self._may_wait)
-                arrival.__enter__()
-                file.arrival = arrival
-            return file.arrival
-
     def _may_wait(self) -> bool:
         """After a moment, whether another one that writes the same file is still waited for."""
         with self._changed:
@@ -402,8 +464,8 @@ class Fetching:
         return True
 
     def _sent(self, piece: Sent, file: _File) -> None:
-        if piece.digest is not None:
-            self._arrival(file).finish(piece.digest)
+        if piece.digest is not None and file.arrival is not None:
+            file.arrival.finish(piece.digest)
             with self._changed:  # before the end of the last one, which is the end of all
                 self.summary.files += 1
             self._end(piece.number, file)
@@ -432,9 +494,8 @@ class Fetching:
             file.over = True
             self._bytes_to_come -= file.bytes_to_come
             self._files.pop(number, None)
-            if file.is_large or problem is not None:  # others have one task, which is what ends them
+            if file.is_large:  # others have one task, which is what ends them
                 self._tasks = deque(task for task in self._tasks if task.number != number)
-            if file.is_large:
                 self._large -= 1
             self._changed.notify_all()
         file.leave()
@@ -447,11 +508,13 @@ class Fetching:
             self._changed.notify_all()
 
 
-def _check(connection: Connection, piece: Chunk | Sent | Failed) -> None:
+def _check(connection: Connection, piece: Answer) -> None:
     """Answers come in the order of what is asked. Raises ProtocolError."""
     task = connection.tasks[0] if connection.tasks else None
     if task is None or piece.number != task.number:
         raise ProtocolError(f"an answer to {piece.number}, which is not asked for now")
+    if is_small(task.size) is not isinstance(piece, Whole) and not isinstance(piece, Failed):
+        raise ProtocolError(f"a {type(piece).__name__} of {shown(task.path)}, which has {task.size} bytes")
     if isinstance(piece, Chunk):
         if not task.first <= piece.chunk < task.first + task.length:
             raise ProtocolError(f"chunk {piece.chunk} of {shown(task.path)}, which is not asked for now")

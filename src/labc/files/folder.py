@@ -14,16 +14,18 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple, Self
 
 from labc.errors import FilesError
+from labc.files import rawio
 from labc.files.paths import UNFINISHED, checked, shown
 from labc.files.patterns import Selection, by_glob
 from labc.files.pieces import Entry, Missing
 
 _WINDOWS = os.name == "nt"
 _BY_FOLDER = not _WINDOWS and os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+_BY_DESCRIPTOR = {os.chmod, os.utime} <= os.supports_fd
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 """Not to wait for the other end of a pipe: that is refused when it is open."""
 _LINKS = 16
@@ -40,6 +42,10 @@ class Spot:
         self._folder = folder
         self.name = name
 
+    def beside(self, name: str) -> Spot:
+        """Another place in the same folder, while this one is open."""
+        return Spot(self._folder, name)
+
     def open(self, name: str, flags: int) -> int:
         """A descriptor; a link is not followed."""
         flags |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -49,13 +55,30 @@ class Spot:
         """Of the file itself, or of the link that it is."""
         return os.stat(self._at(name), dir_fd=self._descriptor, follow_symlinks=False)
 
-    def describe(self, name: str, *, modified: int, executable: bool) -> None:
-        """Give a file its time, and let those execute it who may read it, or nobody."""
-        at, descriptor = self._at(name), self._descriptor
-        mode = stat.S_IMODE(self.stat(name).st_mode)
-        with suppress(OSError):  # not every file system has it
-            os.chmod(at, mode | (mode & 0o444) >> 2 if executable else mode & ~0o111, dir_fd=descriptor)
-        os.utime(at, ns=(modified, modified), dir_fd=descriptor)
+    def open_alone(self, name: str) -> int | None:
+        """A descriptor for reading and writing, of a file that is made if it is not there; None: it is open like this
+        elsewhere."""
+        while True:
+            with ExitStack() as closing:
+                descriptor = self.open(name, os.O_RDWR | os.O_CREAT)
+                closing.callback(os.close, descriptor)
+                if not rawio.lock(descriptor):
+                    return None
+                with suppress(FileNotFoundError):  # or it was just put into its place elsewhere
+                    if os.path.samestat(os.fstat(descriptor), self.stat(name)):
+                        closing.pop_all()
+                        return descriptor
+
+    def describe(self, name: str, file: int, *, modified: int, executable: bool) -> None:
+        """Give a file that is open its time, and let those execute it who may read it, or nobody."""
+        at = file if _BY_DESCRIPTOR else self._at(name)
+        above = None if _BY_DESCRIPTOR else self._descriptor
+        mode = stat.S_IMODE(os.fstat(file).st_mode)
+        with_executing = mode | (mode & 0o444) >> 2 if executable else mode & ~0o111
+        if with_executing != mode:
+            with suppress(OSError):  # not every file system has it
+                os.chmod(at, with_executing, dir_fd=above)
+        os.utime(at, ns=(modified, modified), dir_fd=above)
 
     def replace(self, name: str) -> None:
         """Have the file of that name take this place, all at once."""
@@ -97,24 +120,15 @@ class Folder:
             OSError: it is not there, or can't be read.
         """
         descriptor = self._opened(checked(path, windows=_WINDOWS), path)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISDIR(mode):
-                raise FilesError(f"{shown(path)} is a folder, or a link to one, and no plain file")
-            if not stat.S_ISREG(mode):
-                raise FilesError(f"{shown(path)} is no plain file")
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+        return _plain(descriptor, path)
 
     def entry(self, path: str) -> Entry:
         """Raises what :meth:`open_file` does."""
-        descriptor = self.open_file(path)
-        try:
-            return entry_of(path, os.fstat(descriptor))
-        finally:
-            os.close(descriptor)
+        return _entry(self.open_file(path), path)
+
+    def near(self) -> Near:
+        """To look at many files, of which several lie in the same folder."""
+        return Near(self)
 
     def entries(self, wanted: Selection, below: str = "") -> Iterator[Entry | Missing]:
         """Those files that are wanted, and empty folders, and what can't be read, in the order of their paths: name by
@@ -135,15 +149,16 @@ class Folder:
             if wanted.takes(below):
                 yield entry
             return
-        levels = [self._level(below, wanted)]
-        while levels:
-            step = next(levels[-1], None)
-            if step is None:
-                levels.pop()
-            elif isinstance(step, str):
-                levels.append(self._level(step, wanted))
-            else:
-                yield step
+        with self.near() as near:
+            levels = [self._level(below, wanted, near)]
+            while levels:
+                step = next(levels[-1], None)
+                if step is None:
+                    levels.pop()
+                elif isinstance(step, str):
+                    levels.append(self._level(step, wanted, near))
+                else:
+                    yield step
 
     @contextmanager
     def spot(self, path: str, *, create: bool = False) -> Iterator[Spot]:
@@ -207,7 +222,7 @@ class Folder:
             with self._folder(names[: depth - 1], path) as above, suppress(FileExistsError):
                 Spot(above, names[depth - 1]).make_folder()
 
-    def _level(self, above: str, wanted: Selection) -> Iterator[Entry | Missing | str]:
+    def _level(self, above: str, wanted: Selection, near: Near) -> Iterator[Entry | Missing | str]:
         """What is in a folder, in the order of the names; a text is the path of a folder that is to be looked into."""
         after, is_empty = "", True
         try:
@@ -219,7 +234,7 @@ class Folder:
                     if child.is_folder:
                         if wanted.may_be_below(path):
                             yield path
-                    elif child.is_file and wanted.takes(path) and (found := self._seen(path)) is not None:
+                    elif child.is_file and wanted.takes(path) and (found := _seen(path, near)) is not None:
                         yield found
                 is_empty = is_empty and not children
                 if len(children) < _AT_A_TIME:
@@ -232,16 +247,6 @@ class Folder:
         except (OSError, FilesError) as error:
             _check_not_of_this_program(error)
             yield Missing(f"{above}/", problem_of(error, above))
-
-    def _seen(self, path: str) -> Entry | Missing | None:
-        """None: it is gone, or a link to nothing."""
-        try:
-            return self.entry(path)
-        except FileNotFoundError:
-            return None
-        except (OSError, FilesError) as error:
-            _check_not_of_this_program(error)
-            return Missing(path, problem_of(error, path))
 
     @contextmanager
     def _folder(self, names: tuple[str, ...], path: str) -> Iterator[int | str]:
@@ -302,6 +307,57 @@ class Folder:
             raise FilesError(f"{shown(path)} is a link that leads out of its share")
 
 
+class Near:
+    """Files by their paths, one after the other; those in the same folder without going all the way to it each time.
+
+    For one thread, and not for long: who moves the folder elsewhere meanwhile moves it for others.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._above = -1
+        self._names: tuple[str, ...] = ()
+        """Of the folder that is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def open_file(self, path: str) -> int:
+        """As :meth:`Folder.open_file`."""
+        names = checked(path, windows=_WINDOWS)
+        if not (_BY_FOLDER and names):
+            return self._folder.open_file(path)
+        self._enter(names[:-1], path)
+        try:
+            _check_kind(os.stat(names[-1], dir_fd=self._above, follow_symlinks=False), path)
+            descriptor = os.open(names[-1], _READ | os.O_NOFOLLOW, dir_fd=self._above)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and os.fstat(self._above).st_nlink:
+                raise
+            self._close()  # it is a link, or the folder is not the one of this path any more
+            return self._folder.open_file(path)
+        return _plain(descriptor, path)
+
+    def entry(self, path: str) -> Entry:
+        """Raises what :meth:`open_file` does."""
+        return _entry(self.open_file(path), path)
+
+    # Within.
+
+    def _enter(self, names: tuple[str, ...], path: str) -> None:
+        if self._above < 0 or names != self._names:
+            self._close()
+            self._above, self._names = self._folder._opened(names, path, folder=True), names
+
+    def _close(self) -> None:
+        above, self._above = self._above, -1
+        if above >= 0:
+            os.close(above)
+
+
 def problem_of(error: Exception, path: str) -> str:
     """One sentence that names the file, and no folder of this computer."""
     if isinstance(error, OSError):
@@ -332,6 +388,39 @@ def _children(folder: int | str, after: str) -> list[_Child]:
     with os.scandir(folder) as found:
         those = (each for each in found if each.name > after and not each.name.startswith(UNFINISHED))
         return heapq.nsmallest(_AT_A_TIME, map(child, those))
+
+
+def _seen(path: str, near: Near) -> Entry | Missing | None:
+    """None: it is gone, or a link to nothing."""
+    try:
+        return near.entry(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, FilesError) as error:
+        _check_not_of_this_program(error)
+        return Missing(path, problem_of(error, path))
+
+
+def _entry(descriptor: int, path: str) -> Entry:
+    """It is closed then."""
+    try:
+        return entry_of(path, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _plain(descriptor: int, path: str) -> int:
+    """The same. Raises FilesError: it is no plain file; then it is closed."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise FilesError(f"{shown(path)} is a folder, or a link to one, and no plain file")
+        if not stat.S_ISREG(mode):
+            raise FilesError(f"{shown(path)} is no plain file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _check_not_of_this_program(error: Exception) -> None:

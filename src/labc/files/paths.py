@@ -7,6 +7,8 @@ can see: see :mod:`labc.files.folder`.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from typing import NamedTuple
 
@@ -65,6 +67,11 @@ def checked(path: str, *, windows: bool) -> tuple[str, ...]:
     if problem is not None:
         raise FilesError(f"the path {shown(path)} is refused: {problem}")
     return names
+
+
+def unfinished(path: str, ending: str) -> str:
+    """The name beside a file's place under which it is written until it is complete; the same whenever it is tried."""
+    return f"{UNFINISHED}{hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()}.{ending}"
 
 
 def shown(path: str) -> str:

@@ -1,4 +1,7 @@
-"""PURE. What is said about files over a stream: plain lists, so that every version of labc can read them."""
+"""PURE. What is said about files over a stream: plain lists, so that every version of labc can read them.
+
+What travels is a list of pieces: of many small files, the pieces of some dozens go together.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,19 @@ class Wanted(NamedTuple):
     """Whether the digest of the file shall be told."""
 
 
+class Whole(NamedTuple):
+    """All of a small file."""
+
+    number: int
+    digest: bytes
+    """Of the file."""
+    data: Any
+    """No bytes of one that is a hole."""
+
+
 class Chunk(NamedTuple):
+    """Of a large file."""
+
     number: int
     chunk: int
     digest: bytes
@@ -67,7 +82,7 @@ class Chunk(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """All chunks that were wanted have come before."""
+    """All chunks of a large file that were wanted have come before."""
 
     number: int
     digest: bytes | None
@@ -137,9 +152,11 @@ class Over(NamedTuple):
     """Why it ended before its time, if it did."""
 
 
-Piece = Wanted | Chunk | Sent | Failed | Waiting | Ready | Opened | Status | Failures | Over
+Answer = Whole | Chunk | Sent | Failed
+Piece = Wanted | Answer | Waiting | Ready | Opened | Status | Failures | Over
 _KINDS: dict[str, Any] = {
     "want": Wanted,
+    "whole": Whole,
     "chunk": Chunk,
     "sent": Sent,
     "failed": Failed,
@@ -153,8 +170,35 @@ _KINDS: dict[str, Any] = {
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-def packed(piece: Piece) -> list[Any]:
-    """To be sent."""
+def packed(pieces: Iterable[Piece]) -> list[list[Any]]:
+    """To be sent together."""
+    return [_packed(piece) for piece in pieces]
+
+
+def unpacked(values: Any) -> list[Piece]:
+    """Raises ProtocolError: it makes no sense."""
+    if not isinstance(values, list | tuple) or not values:
+        raise ProtocolError(f"expected pieces of files, and not {str(values)[:80]}")
+    return [_unpacked(each) for each in values]
+
+
+def answers(pieces: Iterable[Piece]) -> Iterator[Answer]:
+    """The same. Raises ProtocolError: one is none."""
+    for piece in pieces:
+        if not isinstance(piece, Answer):
+            raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
+        yield piece
+
+
+def questions(pieces: Sequence[Piece]) -> list[Wanted]:
+    """The same. Raises ProtocolError: one is none."""
+    wanted = [piece for piece in pieces if isinstance(piece, Wanted)]
+    if len(wanted) != len(pieces):
+        raise ProtocolError("something else where parts of files are asked for")
+    return wanted
+
+
+def _packed(piece: Piece) -> list[Any]:
     values: list[Any] = list(piece)
     if isinstance(piece, Wanted):
         values[1] = packed_path(piece.path)
@@ -163,8 +207,8 @@ def packed(piece: Piece) -> list[Any]:
     return [_NAMES[type(piece)], *values]
 
 
-def unpacked(values: Any) -> Piece:
-    """Raises ProtocolError: it makes no sense."""
+def _unpacked(values: Any) -> Piece:
+    """Raises ProtocolError."""
     try:
         kind, *rest = values
         if kind == "want":

@@ -22,6 +22,12 @@ def is_hole(file: int, length: int, offset: int) -> bool:
         return error.errno == errno.ENXIO  # nor behind it
 
 
+def begin_sync(file: int) -> None:
+    """Have the system begin to bring what was written to the disk, where it can be told to."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 if sys.platform == "win32":
     import msvcrt
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from labc.errors import FilesError, ProtocolError
+from labc.errors import FilesError
 from labc.files.fetching import Connection, Fetching
 from labc.files.folder import Folder
 from labc.files.pieces import (
-    Chunk,
     Entry,
-    Failed,
     Failures,
     Missing,
     Opened,
     Over,
     Piece,
     Ready,
-    Sent,
+    answers,
     packed_path,
     unpacked,
     unpacked_entries,
@@ -40,38 +38,35 @@ class Receiving:
         """``to``: the path of a folder in it, to which the paths of the files are added; empty: none."""
         self._fetching = Fetching(folder, lambda path: f"{to}/{path}" if to else path)
 
-    def follow(self, rows: Iterable[Any], gone: Callable[[], bool]) -> Iterator[Piece]:
+    def follow(self, rows: Iterable[Any], gone: Callable[[], bool]) -> Iterator[list[Piece]]:
         """How far it is, to its end, or until the sender is ``gone``. ``rows``: which files there are; read in a thread
         of its own."""
         fetching, told, status = self._fetching, 0, None
-        planning = threading.Thread(target=fetching.plan, args=(_entries(rows),), name="labc files plan", daemon=True)
+        planning = threading.Thread(target=fetching.plan, args=(_lists(rows),), name="labc files plan", daemon=True)
         try:
-            yield Opened()
+            yield [Opened()]
             planning.start()
             over = False
             while not over and not gone():
                 over = fetching.wait(_TELL_EVERY)
                 while failures := fetching.failures(told)[:_TOGETHER]:
                     told += len(failures)
-                    yield Failures([(packed_path(path), text) for path, text in failures])
+                    yield [Failures([(packed_path(path), text) for path, text in failures])]
                 if status != (now := fetching.status()):
                     status = now
-                    yield now
-            yield Over(fetching.summary.stopped)
+                    yield [now]
+            yield [Over(fetching.summary.stopped)]
         finally:  # also when nobody follows it any more
             fetching.give_up("its sender is gone")
 
-    def take(self, connection: Connection, values: Iterable[Any]) -> Iterator[Piece]:
+    def take(self, connection: Connection, values: Iterable[Any]) -> Iterator[Sequence[Piece]]:
         """What one connection is asked for. ``values``: its answers; read in a thread of its own."""
         problems: list[Exception] = []
 
         def read() -> None:
             try:
                 for value in values:
-                    piece = unpacked(value)
-                    if not isinstance(piece, Chunk | Sent | Failed):
-                        raise ProtocolError(f"a {type(piece).__name__} where pieces of files come")
-                    self._fetching.came(connection, piece)
+                    self._fetching.came(connection, answers(unpacked(value)))
             except Exception as error:  # also of a sender that makes no sense, or is gone
                 problems.append(error)
             finally:
@@ -79,7 +74,7 @@ class Receiving:
 
         threading.Thread(target=read, name="labc files", daemon=True).start()
         self._fetching.ready(connection)
-        yield Ready()
+        yield [Ready()]
         yield from self._fetching.tasks(connection)
         if problems and not self._fetching.is_over:
             raise problems[0]
@@ -122,6 +117,5 @@ class Orders:
             self._orders.pop((caller, number), None)
 
 
-def _entries(rows: Iterable[Any]) -> Iterator[Entry | Missing]:
-    for some in rows:
-        yield from unpacked_entries(some)
+def _lists(rows: Iterable[Any]) -> Iterator[Iterator[Entry | Missing]]:
+    return map(unpacked_entries, rows)

@@ -6,21 +6,19 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from labc.errors import FilesError
 from labc.files import rawio
-from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, length_of, zeros
-from labc.files.folder import Folder, problem_of
+from labc.files.chunks import CHUNK, DIGEST, count_chunks, digest_of, digest_of_all, is_small, length_of, zeros
+from labc.files.folder import Folder, Near, problem_of
 from labc.files.paths import shown
-from labc.files.pieces import Chunk, Failed, Sent, Wanted
+from labc.files.pieces import Answer, Chunk, Failed, Sent, Wanted, Whole
 
 _REMEMBERED = 16 << 20
 """Bytes of digests that are known for a while: those of a file of 1 TiB, or of as many of 32."""
 _REMEMBERED_FILES = 32
-
-
 _NONE = bytes(DIGEST)
 
 
@@ -75,16 +73,13 @@ class Sending:
         self._path: str | None = None
         self._file = -1
 
-    def answers(self, wanted: Iterable[Wanted]) -> Iterator[Chunk | Sent | Failed]:
-        """Of each that is wanted, in this order, its chunks, and that they are all, or why there are no more."""
+    def answers(self, wanted: Iterable[Sequence[Wanted]]) -> Iterator[list[Answer]]:
+        """Of each that is wanted, in this order, all of it, or its chunks and that they are all, or why there are no
+        more. What is wanted together is answered together, as far as it is not too much for that."""
         try:
-            for each in wanted:
-                try:
-                    yield from self._answer(each)
-                except ChangedError:
-                    yield self._changed(each)
-                except (OSError, FilesError) as error:
-                    yield Failed(each.number, problem_of(error, each.path))
+            for some in wanted:
+                with self._folder.near() as near:
+                    yield from _in_lists(answer for each in some for answer in self._answers(each, near))
         finally:
             self._close()
 
@@ -103,22 +98,29 @@ class Sending:
 
     # Within.
 
-    def _answer(self, wanted: Wanted) -> Iterator[Chunk | Sent]:
-        self._open(wanted.path)
+    def _answers(self, wanted: Wanted, near: Near) -> Iterator[Answer]:
+        try:
+            yield from self._answer(wanted, near)
+        except ChangedError:
+            yield self._changed(wanted)
+        except (OSError, FilesError) as error:
+            yield Failed(wanted.number, problem_of(error, wanted.path))
+
+    def _answer(self, wanted: Wanted, near: Near) -> Iterator[Answer]:
+        self._open(wanted.path, near)
         about = os.fstat(self._file)
         identity = _identity(about)
         if (identity.size, identity.modified) != (wanted.size, wanted.modified):
             raise ChangedError
+        if is_small(identity.size):
+            digest, data = _read(self._file, 0, identity)
+            yield Whole(wanted.number, digest_of_all([digest] if identity.size else ()), data)
+            return
         every = range(count_chunks(identity.size))
-        digest = digest_of_all(())
         for chunk in every[wanted.first : wanted.first + wanted.length]:
             digest, data = self._read(chunk, identity)
             yield Chunk(wanted.number, chunk, digest, data)
-        whole = None
-        if wanted.whole and len(every) == 1 == wanted.length:
-            whole = digest_of_all([digest])
-        elif wanted.whole:
-            whole = digest_of_all(self._digest(chunk, identity) for chunk in every)
+        whole = digest_of_all(self._digest(chunk, identity) for chunk in every) if wanted.whole else None
         yield Sent(wanted.number, whole)
 
     def _digest(self, chunk: int, identity: _Identity) -> bytes:
@@ -128,8 +130,7 @@ class Sending:
     def _read(self, chunk: int, identity: _Identity) -> tuple[bytes, Any]:
         """Its digest and its bytes. Raises ChangedError."""
         digest, data = _read(self._file, chunk, identity)
-        if count_chunks(identity.size) > 1:
-            self._digests.put(identity, chunk, digest)
+        self._digests.put(identity, chunk, digest)
         return digest, data
 
     def _changed(self, wanted: Wanted) -> Failed:
@@ -142,17 +143,30 @@ class Sending:
             wanted.number, f"{shown(wanted.path)} is changed while it is read", (now.size, now.modified, now.executable)
         )
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str, near: Near) -> None:
         """The one before stays open as long as parts of it are wanted."""
         if path != self._path:
             self._close()
-            self._file = self._folder.open_file(path)
+            self._file = near.open_file(path)
             self._path = path
 
     def _close(self) -> None:
         file, self._file, self._path = self._file, -1, None
         if file >= 0:
             os.close(file)
+
+
+def _in_lists(answers: Iterable[Answer]) -> Iterator[list[Answer]]:
+    """Each of about as many bytes as a chunk has."""
+    some, size = [], 0
+    for answer in answers:
+        some.append(answer)
+        size += len(answer.data) if isinstance(answer, Whole | Chunk) else 0
+        if size >= CHUNK:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def checksum(path: str | os.PathLike[str]) -> str:

@@ -20,6 +20,7 @@ from labc.files.pieces import (
     packed,
     packed_entries,
     packed_path,
+    questions,
     together,
     unpacked,
     unpacked_path,
@@ -92,9 +93,8 @@ class Serving:
             yield from self._waiting(turn, caller)
             if not turn.began:  # nobody waits any more
                 return
-            yield packed(Ready())
-            for piece in Sending(folder, self._digests).answers(map(_task, wanted)):
-                yield packed(piece)
+            yield packed([Ready()])
+            yield from map(packed, Sending(folder, self._digests).answers(map(_tasks, wanted)))
 
     def receive(self, share: str, number: str, to: str, rows: Iterable[Any]) -> Iterator[list[Any]]:
         """Take files: ``rows`` tell which there are, and :meth:`write` with this number gets them. How far it is."""
@@ -104,8 +104,7 @@ class Serving:
         try:
             if to:
                 self._make(folder, to)
-            for piece in receiving.follow(rows, lambda: caller.cancelled):
-                yield packed(piece)
+            yield from map(packed, receiving.follow(rows, lambda: caller.cancelled))
         finally:
             self._orders.end(caller.node_id, number)
 
@@ -118,8 +117,7 @@ class Serving:
             with self._turns.turn(caller.node_id) as turn:
                 yield from self._waiting(turn, caller)
                 if turn.began:
-                    for piece in receiving.take(connection, answers):
-                        yield packed(piece)
+                    yield from map(packed, receiving.take(connection, answers))
         finally:
             receiving.left(connection)
 
@@ -177,7 +175,7 @@ class Serving:
     def _waiting(self, turn: Turn, caller: Caller) -> Iterator[list[Any]]:
         """Until it is his turn, or nobody waits any more."""
         for ahead in turn.waiting(lambda: not caller.cancelled):
-            yield packed(Waiting(ahead))
+            yield packed([Waiting(ahead)])
 
     def _make(self, folder: Folder, path: str) -> None:
         try:
@@ -212,12 +210,9 @@ def _choice(how: str, what: Any) -> tuple[How, Any]:
     raise ProtocolError(f"files are chosen by a glob or by paths, and not by {how!r}")
 
 
-def _task(values: Any) -> Wanted:
+def _tasks(values: Any) -> list[Wanted]:
     """Raises ProtocolError."""
-    piece = unpacked(values)
-    if not isinstance(piece, Wanted):
-        raise ProtocolError(f"a {type(piece).__name__} where a part of a file is asked for")
-    return piece
+    return questions(unpacked(values))
 
 
 def _row(row: Any) -> tuple[Any, bytes | None]:

@@ -33,6 +33,7 @@ from labc.files.pieces import (
     Wanted,
     packed,
     packed_entries,
+    questions,
     together,
     unpacked,
     unpacked_path,
@@ -134,20 +135,20 @@ class Upload(Order):
         try:
             rows = self.remote.outgoing(self._rows())
             for values in self._opened(RECEIVE, self._share, number, self._to, rows):
-                piece = unpacked(values)
-                if isinstance(piece, Opened):
-                    self._begin(number)
-                elif isinstance(piece, Status):
-                    if piece.bytes > self._status.bytes:
-                        came()
-                    self._status = piece
-                elif isinstance(piece, Failures):
-                    self._failures.update((unpacked_path(path), text) for path, text in piece.rows)
-                elif isinstance(piece, Over):
-                    self._end(piece.stopped)
-                    return
-                else:
-                    raise ProtocolError(f"a {type(piece).__name__} where it is told how far files are")
+                match unpacked(values):
+                    case [Opened()]:
+                        self._begin(number)
+                    case [Status() as status]:
+                        if status.bytes > self._status.bytes:
+                            came()
+                        self._status = status
+                    case [Failures(rows)]:
+                        self._failures.update((unpacked_path(path), text) for path, text in rows)
+                    case [Over(stopped)]:
+                        self._end(stopped)
+                        return
+                    case _:
+                        raise ProtocolError("something else where it is told how far files are")
             raise ProtocolError("it was not told what became of the files")
         except (PeerLostError, NotFoundError):
             self._begin("")
@@ -180,16 +181,16 @@ class Upload(Order):
             return "" if self._is_over else self._number
 
     def _answer(self, number: str, came: Callable[[], None]) -> None:
-        wanted: queue.SimpleQueue[Wanted | None] = queue.SimpleQueue()
+        wanted: queue.SimpleQueue[list[Wanted] | None] = queue.SimpleQueue()
         answers = map(packed, Sending(self._folder, self._digests).answers(iter(wanted.get, None)))
         try:
             for values in self._opened(WRITE, number, self.remote.outgoing(answers)):
-                piece = unpacked(values)
-                if isinstance(piece, Wanted):
-                    wanted.put(piece)
-                    came()
-                elif not isinstance(piece, Waiting | Ready):  # which are in the status
-                    raise ProtocolError(f"a {type(piece).__name__} where parts of files are asked for")
+                match unpacked(values):
+                    case [Waiting() | Ready()]:
+                        pass  # it is in the status
+                    case pieces:
+                        wanted.put(questions(pieces))
+                        came()
         finally:
             wanted.put(None)
 

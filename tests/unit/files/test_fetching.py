@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,23 @@ from labc.errors import ProtocolError
 from labc.files import arrival as arrival_module
 from labc.files import fetching as fetching_module
 from labc.files import rawio
-from labc.files.arrival import Arrival
 from labc.files.chunks import CHUNK, digest_of
 from labc.files.fetching import Connection, Fetching
 from labc.files.folder import Folder
+from labc.files.paths import unfinished
 from labc.files.patterns import by_glob
-from labc.files.pieces import MAX_SIZE, Chunk, Entry, Failed, Sent, packed, packed_entries, unpacked, unpacked_entries
+from labc.files.pieces import (
+    MAX_SIZE,
+    Chunk,
+    Entry,
+    Failed,
+    Sent,
+    Whole,
+    packed,
+    packed_entries,
+    unpacked,
+    unpacked_entries,
+)
 from labc.files.sending import Digests, Sending, _Identity, checksum
 
 TIME = 1_700_000_000_123_456_789
@@ -60,7 +72,7 @@ class Rig:
         fetching = Fetching(Folder(self.here), lambda path: path)
         listed = self.entries() if entries is None else entries
         rows = packed_entries(listed)
-        planning = threading.Thread(target=fetching.plan, args=(unpacked_entries(rows),))
+        planning = threading.Thread(target=fetching.plan, args=([unpacked_entries(rows)],))
         threads = [threading.Thread(target=self._connect, args=(fetching,)) for _ in range(connections)]
         for thread in (planning, *threads):
             thread.start()
@@ -79,19 +91,21 @@ class Rig:
         paths: dict[int, str] = {}
 
         def wanted() -> Iterator[Any]:
-            for task in fetching.tasks(connection):
-                paths[task.number] = task.path
-                yield unpacked(packed(task))
+            for tasks in fetching.tasks(connection):
+                paths.update((task.number, task.path) for task in tasks)
+                yield unpacked(packed(tasks))
 
+        came = 0
         try:
-            for came, piece in enumerate(Sending(Folder(self.there), self.digests).answers(wanted())):
-                if came >= self.after:
+            for pieces in Sending(Folder(self.there), self.digests).answers(wanted()):
+                answers = []
+                for piece in pieces[: self.after - came]:
+                    answers.append(changed := self.before_piece(piece))
+                    if isinstance(changed, Chunk | Whole):
+                        self.fetched.append((paths[changed.number], getattr(changed, "chunk", 0)))
+                fetching.came(connection, unpacked(packed(answers)))  # type: ignore[arg-type]
+                if (came := came + len(pieces)) >= self.after:
                     break
-                changed = self.before_piece(piece)
-                if isinstance(changed, Chunk):
-                    self.fetched.append((paths[changed.number], changed.chunk))
-                answer = unpacked(packed(changed))
-                fetching.came(connection, answer)  # type: ignore[arg-type]
         finally:
             fetching.lost(connection)
 
@@ -109,7 +123,7 @@ class Rig:
 def planning(rig: Rig, *entries: Entry) -> Fetching:
     """These are listed, and their tasks wait."""
     fetching = Fetching(Folder(rig.here), lambda path: path)
-    threading.Thread(target=fetching.plan, args=(entries,), daemon=True).start()
+    threading.Thread(target=fetching.plan, args=([entries],), daemon=True).start()
     deadline = time.monotonic() + 10
     while not fetching.status().listed:
         assert time.monotonic() < deadline
@@ -332,14 +346,14 @@ def test_a_file_where_a_folder_should_be(rig: Rig) -> None:
 def test_a_list_that_makes_no_sense_is_told(rig: Rig, bad: Any) -> None:
     rig.put("good", 5)
     fetching = Fetching(Folder(rig.here), lambda path: path)
-    fetching.plan(unpacked_entries([bad, *packed_entries(rig.entries())]))
+    fetching.plan([unpacked_entries([bad, *packed_entries(rig.entries())])])
     fetching.wait()
     assert "no sense" in fetching.summary.stopped
 
 
 def test_a_target_that_cannot_be_told_is_a_failure_of_that_file(rig: Rig) -> None:
     fetching = Fetching(Folder(rig.here), lambda path: str(1 // (path != "bad")))
-    fetching.plan([Entry("bad", 1, TIME, False)])
+    fetching.plan([[Entry("bad", 1, TIME, False)]])
     assert list(fetching.summary.failed) == ["bad"]
     assert not fetching.summary.stopped
 
@@ -347,9 +361,10 @@ def test_a_target_that_cannot_be_told_is_a_failure_of_that_file(rig: Rig) -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        Sent(999, b"x"),
+        Whole(999, b"x", b""),
+        Whole(1, b"x", b""),
         Sent(0, None),
-        Chunk(0, 1, b"", b""),
+        Chunk(0, 0, b"", b""),
         Chunk(999, 0, b"", b""),
         Failed(1, "another one"),
     ],
@@ -360,11 +375,11 @@ def test_answers_to_what_is_not_asked_are_refused(rig: Rig, answer: Any) -> None
     fetching.ready(connection)
     next(fetching.tasks(connection))
     with pytest.raises(ProtocolError):
-        fetching.came(connection, answer)
+        fetching.came(connection, [answer])
     fetching.lost(connection)
     other = Connection()
     fetching.ready(other)
-    assert sorted(task.path for task in itertools.islice(fetching.tasks(other), 2)) == ["a", "b"]
+    assert [task.path for task in next(fetching.tasks(other))] == ["a", "b"]
 
 
 def test_a_connection_that_is_lost_leaves_nothing_of_what_has_ended(rig: Rig) -> None:
@@ -374,7 +389,7 @@ def test_a_connection_that_is_lost_leaves_nothing_of_what_has_ended(rig: Rig) ->
     for connection in (first, second):
         fetching.ready(connection)
         next(fetching.tasks(connection))
-    fetching.came(second, Failed(0, "it is gone"))
+    fetching.came(second, [Failed(0, "it is gone")])
     assert fetching.wait(10)
     fetching.lost(first)
     assert fetching.is_over
@@ -397,13 +412,13 @@ def test_a_file_is_begun_again_when_nobody_is_at_it_any_more(rig: Rig, monkeypat
     write_at = rawio.write_at
     monkeypatch.setattr(rawio, "write_at", slowly)
     data = b"x" * CHUNK
-    writing = threading.Thread(target=fetching.came, args=(first, Chunk(0, 0, digest_of(data), data)))
+    writing = threading.Thread(target=fetching.came, args=(first, [Chunk(0, 0, digest_of(data), data)]))
     writing.start()
     assert inside.wait(10)
-    fetching.came(second, Failed(0, "it is changed", (8 * CHUNK, TIME + 1, False)))
+    fetching.came(second, [Failed(0, "it is changed", (8 * CHUNK, TIME + 1, False))])
     go.set()
     writing.join(10)
-    task = next(fetching.tasks(second))
+    (task,) = next(fetching.tasks(second))
     assert (task.number, task.modified) == (1, TIME + 1)
     assert fetching.summary.failed == {}
     fetching.give_up("enough")
@@ -417,10 +432,14 @@ def test_one_that_another_order_writes_is_waited_for(
     monkeypatch.setattr(fetching_module, "_PATIENCE", patience)
     rig.put("a", size)
     rig.put("b", size)
-    other = Arrival(Folder(rig.here), "a", rig.entries()[0])
-    other.__enter__()
+    with ExitStack() as opened:
+        spot = opened.enter_context(Folder(rig.here).spot("a"))
+        other = spot.open_alone(unfinished("a", "part"))
+        assert other is not None
+        opened.callback(os.close, other)
+        another = opened.pop_all()
     if patience > 1:
-        threading.Timer(0.3, other.__exit__, (None, None, None)).start()
+        threading.Timer(0.3, another.close).start()
     fetching = rig.fetch()
     if patience > 1:
         assert fetching.summary.failed == {}
@@ -428,7 +447,7 @@ def test_one_that_another_order_writes_is_waited_for(
     else:
         assert fetching.summary.failed == {"a": "'a' is being written by another program, or thread"}
         assert fetching.summary.files == 1
-        other.__exit__(None, None, None)
+        another.close()
 
 
 def test_a_huge_file_with_holes(rig: Rig) -> None:
@@ -462,10 +481,10 @@ def test_memory_does_not_grow_with_the_size_of_a_file(rig: Rig) -> None:
     try:
         fetching = Fetching(Folder(rig.here), lambda path: path)
         entry = Entry("huge", MAX_SIZE, TIME, False)
-        threading.Thread(target=fetching.plan, args=([entry],), daemon=True).start()
+        threading.Thread(target=fetching.plan, args=([[entry]],), daemon=True).start()
         connection = Connection()
         fetching.ready(connection)
-        assert [task.first for task in itertools.islice(fetching.tasks(connection), 2)] == [0, 4]
+        assert [task.first for (task,) in itertools.islice(fetching.tasks(connection), 2)] == [0, 4]
         digests = Digests()
         for chunk in range(100_000):
             digests.put(_Identity(1, 2, 1 << 40, TIME), chunk, b"d" * 16)
@@ -480,7 +499,7 @@ def test_giving_up_leaves_nothing_open(rig: Rig) -> None:
     entries = [Entry(f"f{number}", 2 * CHUNK, TIME, False) for number in range(30)]
     for _ in range(2):
         fetching = Fetching(Folder(rig.here), lambda path: path)
-        planning = threading.Thread(target=fetching.plan, args=(entries,))
+        planning = threading.Thread(target=fetching.plan, args=([entries],))
         planning.start()
         deadline = time.monotonic() + 10
         while fetching._large < 16:
@@ -495,7 +514,7 @@ def test_giving_up_leaves_nothing_open(rig: Rig) -> None:
 def test_giving_up_ends_all(rig: Rig) -> None:
     fetching = Fetching(Folder(rig.here), lambda path: path)
     endless = (Entry(f"f{number}", 1, TIME, False) for number in itertools.count())
-    planning = threading.Thread(target=fetching.plan, args=(endless,))
+    planning = threading.Thread(target=fetching.plan, args=([endless],))
     planning.start()
     connection = Connection()
     fetching.ready(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import socket
 import sys
 import threading
@@ -17,7 +18,7 @@ import pytest
 
 from labc.errors import FilesError
 from labc.files import folder as folder_module
-from labc.files.folder import Folder
+from labc.files.folder import Folder, Near
 from labc.files.patterns import by_glob
 from labc.files.pieces import Entry, Missing
 
@@ -178,10 +179,10 @@ def test_a_pipe_does_not_notice_that_it_was_asked_for(share: Path) -> None:
 
 
 def test_when_no_more_files_can_be_opened_nothing_is_left_out(share: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Folder, path: str) -> int:
+    def full(self: Near, path: str) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(Folder, "open_file", full)
+    monkeypatch.setattr(Near, "open_file", full)
     with pytest.raises(OSError, match="too many"):
         paths(share)
 
@@ -292,3 +293,49 @@ def test_descriptors_are_closed(share: Path) -> None:
     walking.close()
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_files_near_each_other_are_the_same_as_by_themselves(share: Path, tmp_path: Path) -> None:
+    """Whichever was opened before."""
+    (share / "in").symlink_to("a/b")
+    (share / "a" / "link").symlink_to("x.log")
+    (share / "a" / "out").symlink_to("../../secret")
+    (share / "out").symlink_to("..")
+    os.mkfifo(share / "a" / "pipe")
+
+    def outcome(open_file: Callable[[str], int], path: str) -> str:
+        try:
+            with open(open_file(path), encoding="utf-8") as file:
+                return file.read()
+        except (OSError, FilesError) as error:
+            return f"{type(error).__name__} {error}".partition("[Errno")[0]
+
+    names = ["x.log", "link", "out", "pipe", "b", "nothing", "b/deep.log", "../x.log", "x.log/y", ""]
+    every = ["", "top.log", "in/deep.log", "out/secret", "nothing/x", *(f"a/{name}" for name in names)]
+    whole = Folder(share)
+    expected = {path: outcome(whole.open_file, path) for path in every}
+    assert len(set(expected.values())) > 8
+    before = len(os.listdir("/proc/self/fd"))
+    for first in every:
+        for second in every:
+            with whole.near() as near:
+                assert [outcome(near.open_file, path) for path in (first, second)] == [
+                    expected[first],
+                    expected[second],
+                ]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_folder_that_is_another_one_by_now(share: Path) -> None:
+    with Folder(share).near() as near:
+        assert near.entry("a/x.log").size == 1
+        shutil.rmtree(share / "a")
+        with pytest.raises(FileNotFoundError):
+            near.entry("a/x.log")
+        (share / "a").mkdir()
+        (share / "a" / "x.log").write_text("another one")
+        assert near.entry("a/x.log").size == 11
+        shutil.rmtree(share / "a")
+        (share / "a").mkdir()
+        (share / "a" / "x.log").write_text("one more")
+        assert near.entry("a/x.log").size == 8

@@ -12,7 +12,7 @@ import pytest
 
 from labc.errors import FilesError, LabcError, ProtocolError, RefusedError
 from labc.files.chunks import CHUNK, digest_of, digest_of_all
-from labc.files.pieces import Chunk, Failed, Ready, Sent, Waiting, Wanted, packed, unpacked, unpacked_entries
+from labc.files.pieces import Chunk, Failed, Ready, Sent, Waiting, Wanted, Whole, packed, unpacked, unpacked_entries
 from labc.files.serving import Serving
 from labc.files.turns import Turns
 
@@ -66,6 +66,10 @@ def paths(rows: Iterator[list[list[Any]]]) -> list[str]:
     return [entry.path for row in rows for entry in unpacked_entries(row)]
 
 
+def told(values: Iterator[list[Any]]) -> list[Any]:
+    return [piece for value in values for piece in unpacked(value)]
+
+
 def test_shares_are_those_that_may_be_used(serving: Serving, rights: Rights) -> None:
     assert [row[:3] for row in serving.shares()] == [["inbox", True, True], ["logs", True, False]]
     assert len({folder for *_, folder in serving.shares()}) == 2
@@ -105,7 +109,7 @@ def test_many_entries_come_in_parts(serving: Serving, tmp_path: Path) -> None:
 def test_files_are_read(serving: Serving, tmp_path: Path) -> None:
     about = (tmp_path / "logs" / "y.txt").stat()
     wanted = Wanted(7, "y.txt", about.st_size, about.st_mtime_ns, 0, 2, True)
-    ready, first, second, sent = (unpacked(each) for each in serving.read("logs", [packed(wanted)]))
+    ready, first, second, sent = told(serving.read("logs", [packed([wanted])]))
     assert ready == Ready()
     assert first == Chunk(7, 0, digest_of(b"y" * CHUNK), b"y" * CHUNK)
     assert second == Chunk(7, 1, digest_of(b"y"), b"y")
@@ -116,8 +120,9 @@ def test_what_cannot_be_read_is_told_and_the_next_is_read(serving: Serving, tmp_
     about = (tmp_path / "logs" / "a" / "x.log").stat()
     good = Wanted(1, "a/x.log", 10, about.st_mtime_ns, 0, 1, True)
     wanted = [good._replace(number=n, path=path) for n, path in enumerate(("../inbox/y.txt", "nothing", "a"))]
-    answers = [unpacked(each) for each in serving.read("logs", map(packed, [*wanted, good._replace(number=3)]))]
-    assert [type(each) for each in answers] == [Ready, Failed, Failed, Failed, Chunk, Sent]
+    answers = told(serving.read("logs", [packed([*wanted, good._replace(number=3)])]))
+    assert [type(each) for each in answers] == [Ready, Failed, Failed, Failed, Whole]
+    assert answers[-1] == Whole(3, digest_of_all([digest_of(b"x" * 10)]), b"x" * 10)
     assert not any(isinstance(each, Failed) and str(tmp_path) in each.text for each in answers)
 
 
@@ -126,20 +131,19 @@ def test_who_has_too_many_connections_is_told(serving: Serving) -> None:
         pass
 
     def wanted() -> Iterator[Any]:
-        yield packed(Wanted(0, "nothing", 0, 0, 0, 0, True))
+        yield packed([Wanted(0, "nothing", 0, 0, 0, 0, True)])
         raise Ends
 
     first, second, third = (serving.read("logs", wanted()) for _ in range(3))
-    assert isinstance(unpacked(next(first)), Ready)
-    assert isinstance(unpacked(next(second)), Ready)
-    assert unpacked(next(third)) == Waiting(0)
-    assert isinstance(unpacked(next(first)), Failed)
+    assert unpacked(next(first)) == unpacked(next(second)) == [Ready()]
+    assert unpacked(next(third)) == [Waiting(0)]
+    assert [type(piece) for piece in unpacked(next(first))] == [Failed]
     with pytest.raises(Ends):
         next(first)
-    assert isinstance(unpacked(next(third)), Ready)
+    assert unpacked(next(third)) == [Ready()]
     second.close()
     third.close()
-    assert isinstance(unpacked(next(serving.read("logs", wanted()))), Ready)
+    assert unpacked(next(serving.read("logs", wanted()))) == [Ready()]
 
 
 def test_usage_and_checksums(serving: Serving) -> None:
@@ -194,7 +198,10 @@ def test_a_folder_that_is_not_there_is_told(serving: Serving, tmp_path: Path) ->
         list(serving.checksums("logs", "glob", ""))
 
 
-@pytest.mark.parametrize("bad", [None, [], ["want"], ["chunk", 1, 2, b"", b""], ["want", 1, 2, 3, 4, 5, 6, 7], "want"])
+@pytest.mark.parametrize(
+    "bad",
+    [None, [], "want", ["want"], [["want"]], [["chunk", 1, 2, b"", b""]], [["want", 1, 2, 3, 4, 5, 6, 7]]],
+)
 def test_what_makes_no_sense_is_refused(serving: Serving, bad: Any) -> None:
     with pytest.raises(ProtocolError):
         list(serving.read("logs", [bad]))
