@@ -18,7 +18,7 @@ from benchmarks import environment
 from benchmarks.report import RESULTS, Report
 from benchmarks.run import Run
 
-PARTS = ("calls", "flight", "arrays", "streams", "spread", "topics", "start", "presence", "scale")
+PARTS = ("calls", "flight", "arrays", "streams", "spread", "topics", "files", "start", "presence", "scale")
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default=only, metavar="PART,...", help=f"some of {', '.join(PARTS)} (also ONLY=)")
     parser.add_argument("--quick", action="store_true", help="few short rounds, to see if it runs")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each measurement (default 7)")
-    peers = "only these: labc, raw, pyzmq, rpyc, pyro, nats, zenoh, grpc, mqtt"
+    peers = "only these: labc, raw, pyzmq, rpyc, pyro, nats, zenoh, grpc, mqtt, rsync, scp, cp, pynetwork"
     parser.add_argument("--peers", default="", metavar="PEER,...", help=peers)
     parser.add_argument("--nodes", default="", metavar="HOSTSxNODES,...", help="for scale, such as 1x200,3x60")
     parser.add_argument("--output", metavar="FILE", help="write the tables there; a whole run writes RESULTS.md")

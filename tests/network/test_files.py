@@ -261,3 +261,24 @@ def test_what_can_not_be_read_is_not_listed_and_told_by_a_download(files: Any, l
         files.download("logs:2026", to=tmp_path / "to")
     assert list(told.value.failed) == ["2026/out.log"]
     assert len(names(tmp_path / "to")) == 31
+
+
+@pytest.mark.parametrize("setting", ["SHARE_CONNECTIONS", "MAX_SHARE_CONNECTIONS"])
+def test_how_many_connections_are_served_is_a_setting(logs: Path, serve: Any, setting: str) -> None:
+    serve(SERVER, name="nas", LABC_SHARES__LOGS=str(logs), **{f"LABC_{setting}": "2"})
+    done = threading.Event()
+
+    def nothing() -> Any:
+        done.wait(30)
+        yield from ()
+
+    streams = [labc.stream("core.files.read", "logs", labc.outgoing(nothing())) for _ in range(3)]
+    try:
+        told = [next(stream)[0][0] for stream in streams]
+        assert sorted(told) == ["ready", "ready", "wait"]
+        streams[told.index("ready")].close()
+        assert next(streams[told.index("wait")])[0][0] == "ready"
+    finally:
+        done.set()
+        for stream in streams:
+            stream.close()

@@ -132,7 +132,8 @@ class Files(ABC):
         Args:
             where: a path, a glob, or a list of paths of one share.
             to: the folder; it is made, if it is not there.
-            connections: how many work on it at a time; the other side serves 5 of one program, more wait.
+            connections: how many work on it at a time; the other side serves 5 of one program, unless its settings
+                say otherwise; more wait.
             matching: see :meth:`list`.
             progress: show on the terminal how far it is.
 

@@ -10,9 +10,6 @@ from labc.functions import Registration, current_call
 from labc.registry import Registry
 from labc.settings import Settings, Verb
 
-_EACH, _IN_ALL = 5, 32
-"""Connections that are served at a time, of one caller and in all."""
-
 Check = Callable[[Verb, str, Who | None, bool], None]
 
 
@@ -25,7 +22,8 @@ def shared(settings: Settings, node_id: str, check: Check) -> dict[str, Registra
     def check_caller(right: str, dangerous: bool) -> None:
         check("call", right, current_call().who, dangerous)
 
-    serving = Serving(settings.shares, check_caller, current_call, Turns(_EACH, _IN_ALL))
+    turns = Turns(settings.share_connections, settings.max_share_connections)
+    serving = Serving(settings.shares, check_caller, current_call, turns)
     functions: dict[str, Callable[..., Any]] = {
         "shares": lambda: {"node_id": node_id, "shares": serving.shares()},
         "files.list": serving.entries,

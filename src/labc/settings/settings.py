@@ -217,6 +217,16 @@ class Settings:
         kinds.size(),
         "The same in bytes (8 MiB); one value more may always be under way.",
     )
+    share_connections: int = _setting(
+        5,
+        kinds.whole_number(1),
+        "Connections for files of its shares that a node serves to one program at a time; more wait for their turn.",
+    )
+    max_share_connections: int = _setting(
+        32,
+        kinds.whole_number(1),
+        "The same to all programs together.",
+    )
     queue_size: int = _setting(
         1000,
         kinds.whole_number(1),

@@ -25,18 +25,13 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seat, "_AFRESH_AGAIN", 0.05)
 
 
-async def roots_of(node: Node, enough: int) -> int:
-    """How many routers it has opened, one after the other: until they are enough, or nothing changes for some time."""
-    seen: list[object] = []
-    steady = 0.0
-    while len(seen) < enough and steady < 1.5:
-        router = node.rooms().fabric._seat._router
-        if router is not None and not any(router is other for other in seen):
-            seen.append(router)
-            steady = 0.0
+async def told_something(node: Node) -> None:
+    """Returns when a root has been told what others know: then it looks for this no more, and stays."""
+    until = time.monotonic() + 30
+    fabric_seat = node.rooms().fabric._seat
+    while (looking := fabric_seat._looking_around) is None or not looking.done() or looking.cancelled():
+        assert time.monotonic() < until
         await asyncio.sleep(0.005)
-        steady += 0.005
-    return len(seen)
 
 
 @pytest.mark.usefixtures("quickly")
@@ -54,13 +49,18 @@ def test_it_starts_afresh_until_it_is_told_something(
     answers: list[set[str]], opened: int, network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: Iterator[set[str]] = iter(answers)
+    routers: list[object] = []
+    open_router = seat.open_router
     monkeypatch.setattr(seat, "strangers", lambda *_: next(left, set()))
+    monkeypatch.setattr(seat, "open_router", lambda *each: routers.append(open_router(*each)) or routers[-1])
 
-    async def main() -> int:
+    async def main() -> None:
         async with Node(name="root") as node:
-            return await roots_of(node, opened + 1)
+            await told_something(node)
 
-    assert asyncio.run(main()) == opened
+    asyncio.run(main())
+    assert len(routers) == opened
+    assert next(left, None) is None, "it has looked as often as expected"
 
 
 @pytest.mark.usefixtures("quickly")
