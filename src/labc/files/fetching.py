@@ -369,13 +369,18 @@ class Fetching:
         if not those:
             return
         files = [Small(file.target, file.entry, piece.digest, piece.data) for piece, file in those]
+        problems: dict[int, Exception | None] = dict.fromkeys(range(len(files)))
         try:
-            problems = put_together(self._folder, files)
+            left = list(problems)
+            while left:
+                problems.update(zip(left, put_together(self._folder, [files[place] for place in left]), strict=True))
+                left = [place for place in left if isinstance(problems[place], BeingWrittenError)]
+                if left and not self._may_wait():
+                    break
         except Exception as error:  # whatever it is, the others go on
-            problems = [error] * len(files)
-        for (piece, file), small, problem in zip(those, files, problems, strict=True):
-            while isinstance(problem, BeingWrittenError) and not file.over and self._may_wait():
-                (problem,) = put_together(self._folder, [small])
+            problems.update(dict.fromkeys(left, error))
+        for place, (piece, file) in enumerate(those):
+            problem = problems[place]
             with self._changed:
                 if problem is None and not file.over:
                     self._count(file, file.entry.size)

@@ -215,6 +215,8 @@ def _unpacked(values: Any) -> Piece:
             rest[1] = unpacked_path(rest[1])
         elif kind == "status":
             rest[7] = [[unpacked_path(path), *others] for path, *others in rest[7]]
+        elif kind in ("whole", "chunk"):
+            memoryview(rest[-1])  # raises TypeError: these are no bytes
         return msgspec.convert(rest, _KINDS[kind])  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ProtocolError(f"a piece of a file that makes no sense: {str(error)[:80]}") from None

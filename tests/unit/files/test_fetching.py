@@ -450,6 +450,21 @@ def test_one_that_another_order_writes_is_waited_for(
         another.close()
 
 
+def test_several_orders_of_the_same_small_files(rig: Rig) -> None:
+    """At the same time: each waits for what another one writes."""
+    for number in range(400):
+        rig.put(f"{number % 20}/{number}", number % 300)
+    entries, done = rig.entries(), []
+    threads = [threading.Thread(target=lambda: done.append(rig.fetch(4, entries))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert [fetching.summary.failed for fetching in done] == [{}] * 3
+    assert all(fetching.summary.files + fetching.summary.skipped == 400 for fetching in done)
+    assert rig.same()
+
+
 def test_a_huge_file_with_holes(rig: Rig) -> None:
     """Over 4 GiB, with some bytes here and there; cut off in the middle."""
     size, rng = (5 << 30) + 7, random.Random(5)

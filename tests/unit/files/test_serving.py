@@ -198,9 +198,23 @@ def test_a_folder_that_is_not_there_is_told(serving: Serving, tmp_path: Path) ->
         list(serving.checksums("logs", "glob", ""))
 
 
+@pytest.mark.parametrize("piece", [["whole", 1, b"", None], ["chunk", 1, 0, b"", "text"], ["whole", 1, b"", 5]])
+def test_data_that_is_none_is_refused(piece: Any) -> None:
+    with pytest.raises(ProtocolError, match="no sense"):
+        unpacked([piece])
+
+
 @pytest.mark.parametrize(
     "bad",
-    [None, [], "want", ["want"], [["want"]], [["chunk", 1, 2, b"", b""]], [["want", 1, 2, 3, 4, 5, 6, 7]]],
+    [
+        None,
+        [],
+        "want",
+        ["want"],
+        [["want"]],
+        [["chunk", 1, 2, b"", b""]],
+        [["want", 1, 2, 3, 4, 5, 6, 7]],
+    ],
 )
 def test_what_makes_no_sense_is_refused(serving: Serving, bad: Any) -> None:
     with pytest.raises(ProtocolError):
