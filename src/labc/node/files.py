@@ -9,13 +9,14 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from labc.errors import ClosedError, FilesError, NotFoundError
+from labc.errors import ClosedError, FilesError, NotFoundError, PeerLostError
 from labc.functions import EndOfStream, Options, Outcome, Outgoing
 from labc.node.runtime import Runtime
 from labc.node.streams import Stream, StreamWish
@@ -258,7 +259,8 @@ class FileWork:
 
         goal = place(where)
         remote = await self._remote(rooms, goal.share)
-        return DiskUsage(*await rooms.call("core.files.usage", (goal.share, goal.path), {}, remote.options))
+        with remote.asked():
+            return DiskUsage(*await rooms.call("core.files.usage", (goal.share, goal.path), {}, remote.options))
 
     async def checksum(self, rooms: Runtime, where: str) -> str:
         from labc.files import packed_path, place
@@ -322,13 +324,16 @@ class FileWork:
         if len({folder for *_, folder in having}) > 1:
             nodes = " and ".join(sorted(outcome.node for outcome, *_ in having))
             raise FilesError(f"programs have different folders as the share {share!r}, {nodes}: say at(node=...)")
-        return _Remote(rooms, replace(self._options, host=None, node=having[0][1]))
+        outcome, node_id, _ = having[0]
+        options = replace(self._options, host=None, node=node_id)
+        return _Remote(rooms, options, f"{outcome.node} on {outcome.host}")
 
     async def _streamed(self, rooms: Runtime, name: str, share: str, *args: Any) -> builtins.list[Any]:
         remote = await self._remote(rooms, share)
         wish = StreamWish(name, (share, *args), {}, remote.options, False)
-        async with Stream(lambda operation: operation(rooms), wish) as values:
-            return [value async for value in values]
+        with remote.asked():
+            async with Stream(lambda operation: operation(rooms), wish) as values:
+                return [value async for value in values]
 
 
 class _Answer(msgspec.Struct):
@@ -443,13 +448,23 @@ def _begun(order: Order) -> Future[Summary]:
 class _Remote:
     """A node, as an order of files needs it: for threads."""
 
-    def __init__(self, rooms: Runtime, options: Options) -> None:
+    def __init__(self, rooms: Runtime, options: Options, where: str) -> None:
         self.options = options
         self._rooms = rooms
+        self._where = where
 
     def stream(self, name: str, *args: Any) -> _Stream:
-        """Raises what ``stream`` does."""
-        return _Stream(self._rooms, StreamWish(name, args, {}, self.options, False))
+        """Raises what ``stream`` does, and PeerLostError: it is gone."""
+        with self.asked():
+            return _Stream(self._rooms, StreamWish(name, args, {}, self.options, False))
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """It has just told of its share: if it can't be found now, it went away."""
+        try:
+            yield
+        except NotFoundError:
+            raise PeerLostError(self._where, "it is not in the network any more", ran="no") from None
 
     def outgoing(self, values: Iterable[Any]) -> Outgoing:
         return Outgoing(values)
