@@ -34,9 +34,17 @@ def start(network: str) -> Iterator[Start]:
     with contextlib.ExitStack() as programs:
 
         def start(source: str, *args: str, name: str = "program", **env: str) -> Program:
-            return programs.enter_context(python_program(source, *args, name=name, env=env))
+            program = programs.enter_context(python_program(source, *args, name=name, env=env))
+            programs.callback(_show, name, program)
+            return program
 
         yield start
+
+
+def _show(name: str, program: Program) -> None:
+    """Say how a program ended and what it complained about; pytest shows it when the test failed."""
+    code = program.process.poll()
+    print(f"{name}: {'still running' if code is None else f'exit code {code}'}\n{program.errors}")
 
 
 @pytest.fixture
