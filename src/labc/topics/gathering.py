@@ -60,9 +60,15 @@ class Burst:
 class Gathering:
     """Those of one node. ``send(key, gathered)`` publishes; it is called in order for each key, from any thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, send: Callable[[str, Gathered], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[str, Gathered], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop = loop
         self._send = send
+        self._clock = clock
         self._lock = threading.RLock()  # a signal handler may publish, too
         self._bursts: dict[str, Burst] = {}
         self._ticking = False
@@ -72,7 +78,7 @@ class Gathering:
         """Publish a small message, now or within a millisecond. From any thread. Raises what ``send`` does."""
         with self._lock:
             burst = self._bursts.get(key) or self._new(key)
-            if burst.add(head, seconds, time.monotonic()) or self._closed:
+            if burst.add(head, seconds, self._clock()) or self._closed:
                 self.flush(key)
             elif not self._ticking:
                 try:
