@@ -28,7 +28,7 @@ labc.serve()
 CONNECTIONS = (1, 4, 8)
 DEFAULT = 4
 _MOST_ROUNDS = 3
-_AT_MOST = 120.0
+_AT_MOST = 60.0
 """Seconds, after which one is out."""
 _DELAY = 0.010
 """Seconds, each way."""
