@@ -17,7 +17,8 @@ WINDOW = 0.001
 """Seconds that a message waits for others, or a little longer where the loop is busy."""
 AT_ONCE = 16
 """So many messages on one topic within a window wait for nothing: who publishes a message for each answer to the last
-one, or a few at a time, never waits."""
+one, or a few at a time, never waits. In a flood, in the windows right after one with more of them, all messages wait:
+each that travels alone costs as much as all that are gathered in its window."""
 MAX_ITEMS = 256
 MAX_BYTES = 32 << 10
 SMALL = 4 << 10
@@ -31,25 +32,27 @@ Gathered = Sequence[tuple[bytes, float]]
 class Burst:
     """PURE. The messages of one topic: which are to be sent when. ``now`` is any clock that only goes forward."""
 
-    __slots__ = ("_began", "_bytes", "_count", "_due", "items")
+    __slots__ = ("_at_once", "_began", "_bytes", "_count", "_due", "items")
 
     def __init__(self) -> None:
         self.items: list[tuple[bytes, float]] = []
         self._began = float("-inf")
         self._count = 0
+        self._at_once = AT_ONCE
         self._bytes = 0
         self._due = 0.0
 
     def add(self, head: bytes, seconds: float, now: float) -> bool:
         """One was published. True: all that there is has to be sent now."""
-        if now - self._began >= WINDOW:
-            self._began, self._count = now, 0
+        if (since := now - self._began) >= WINDOW:
+            in_flood = self._count > AT_ONCE and since < 2 * WINDOW
+            self._began, self._count, self._at_once = now, 0, 0 if in_flood else AT_ONCE
         self._count += 1
         if not self.items:
             self._bytes, self._due = 0, now + WINDOW
         self.items.append((head, seconds))
         self._bytes += len(head)
-        return self._count <= AT_ONCE or now >= self._due or len(self.items) >= MAX_ITEMS or self._bytes >= MAX_BYTES
+        return self._count <= self._at_once or now >= self._due or len(self.items) >= MAX_ITEMS or self._bytes >= MAX_BYTES
 
     def take(self) -> Gathered:
         """All that there is, from the oldest on."""

@@ -163,9 +163,9 @@ class Topics:
         Returns:
             What has to be waited for, if anything has.
         """
-        key, body, seconds = self._fabric.keys.topic(topic), encode_arguments(args, kwargs), time.time()
+        body, seconds = encode_arguments(args, kwargs), time.time()
         if retain:
-            seconds = self._publish_retained(topic, key, body)
+            seconds = self._publish_retained(topic, body)
         else:
             self._publish(self._fabric, topic, body, seconds)
             if scope == "wan" and self._wide:
@@ -185,7 +185,8 @@ class Topics:
         else:
             self._gathering.put(key, body.head, seconds)
 
-    def _publish_retained(self, topic: str, key: str, body: Body) -> float:
+    def _publish_retained(self, topic: str, body: Body) -> float:
+        key = self._fabric.keys.topic(topic)
         self._gathering.flush(key)
         self._fabric.wait_for_room(len(body.head) + sum(buffer.nbytes for buffer in body.buffers))
         with self.keeping.turn() as seconds:  # in which nobody waits, as the loop needs its turn, too

@@ -26,6 +26,29 @@ def test_a_message_for_each_answer_never_waits() -> None:
     assert publish(Burst(), *(n * every for n in range(1000))) == [1] * 1000
 
 
+def test_in_a_flood_each_window_goes_as_one() -> None:
+    every = WINDOW / 4 / AT_ONCE
+    sizes = publish(Burst(), *(n * every for n in range(1000)))
+    assert sizes[:AT_ONCE] == [1] * AT_ONCE
+    assert sizes.count(1) == AT_ONCE
+    assert len(sizes) < AT_ONCE + 1000 * every / WINDOW + 1
+
+
+def test_after_a_pause_a_flood_is_over() -> None:
+    burst = Burst()
+    publish(burst, *[5.0] * (AT_ONCE + 1))
+    burst.take()
+    assert publish(burst, *[5.0 + 2.1 * WINDOW] * AT_ONCE) == [1] * AT_ONCE
+
+
+def test_a_window_with_few_ends_a_flood() -> None:
+    burst = Burst()
+    publish(burst, *[5.0] * (AT_ONCE + 1))
+    publish(burst, *[5.0 + 1.05 * WINDOW] * AT_ONCE)
+    burst.take()
+    assert publish(burst, *[5.0 + 2.1 * WINDOW] * AT_ONCE) == [1] * AT_ONCE
+
+
 def test_what_is_gathered_goes_after_a_window() -> None:
     burst = Burst()
     publish(burst, *[5.0] * (AT_ONCE + 3))
