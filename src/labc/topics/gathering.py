@@ -52,7 +52,8 @@ class Burst:
             self._bytes, self._due = 0, now + WINDOW
         self.items.append((head, seconds))
         self._bytes += len(head)
-        return self._count <= self._at_once or now >= self._due or len(self.items) >= MAX_ITEMS or self._bytes >= MAX_BYTES
+        is_full = len(self.items) >= MAX_ITEMS or self._bytes >= MAX_BYTES
+        return is_full or self._count <= self._at_once or now >= self._due
 
     def take(self) -> Gathered:
         """All that there is, from the oldest on."""
