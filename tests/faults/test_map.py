@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,23 @@ import labc
 @labc.register
 def square(x):
     time.sleep(0.001)
+    return x * x
+
+labc.serve()
+"""
+ENDLESS = """
+import os
+import pathlib
+import time
+import labc
+
+@labc.register
+def work(x):
+    if x == 300:
+        mine = pathlib.Path(BEGUN + ".new")
+        mine.write_text(str(os.getpid()))
+        mine.rename(BEGUN)
+        time.sleep(60)
     return x * x
 
 labc.serve()
@@ -120,20 +138,24 @@ def test_workers_are_killed_and_added_during_ten_thousand_items(workers: Workers
     assert len(set(shares) - {f"w{number}" for number in range(1, 9)}) >= 1, "some came while it ran"
 
 
-def test_without_retry_what_a_killed_worker_had_is_reported(workers: Workers) -> None:
+def test_without_retry_what_a_killed_worker_had_is_reported(workers: Workers, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
     for _ in range(3):
-        workers.add()
+        workers.add(ENDLESS.replace("BEGUN", repr(str(begun))))
     workers.serving(3)
-    outcomes = []
-    for number, outcome in enumerate(labc.map("square", range(2000), retry=False)):
-        outcomes.append(outcome)
-        if number == 300:
-            workers.all["w2"].kill()
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    assert 0 < len(failed) <= 2
-    assert all(isinstance(outcome.error, labc.PeerLostError) and outcome.node == "w2" for outcome in failed)
-    assert [o.value for o in outcomes if o.ok] == [x * x for x, o in enumerate(outcomes) if o.ok]
-    assert len(outcomes) == 2000
+    outcomes = labc.map("work", range(2000), retry=False)
+    found = [next(outcomes) for _ in range(300)]
+    while not begun.exists():
+        time.sleep(0.01)
+    name = next(name for name, program in workers.all.items() if program.pid == int(begun.read_text()))
+    workers.all[name].kill()
+    found += outcomes
+    failed = {index: outcome for index, outcome in enumerate(found) if not outcome.ok}
+    assert 300 in failed, "it was at it"
+    assert len(failed) <= 2, "a worker has two at once"
+    assert all(isinstance(outcome.error, labc.PeerLostError) and outcome.node == name for outcome in failed.values())
+    assert all(outcome.value == index * index for index, outcome in enumerate(found) if index not in failed)
+    assert len(found) == 2000
 
 
 def test_a_worker_that_is_stopped_holds_nobody_up_for_long(workers: Workers) -> None:
